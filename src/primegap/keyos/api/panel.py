@@ -1,0 +1,93 @@
+"""Messages of `hw/panel`: display, touch and camera as hardware, driven by the browser page."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from primegap.keyos.messages import Message, Request
+
+SERVER = "hw/panel"
+
+
+@dataclass(frozen=True, slots=True)
+class Target(Message):
+    """A place on the screen that reacts to touch."""
+
+    id: str
+    left: int
+    top: int
+    right: int
+    bottom: int
+    hold_ms: int
+    "How long it must be held; 0 for a tap."
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class ShowFrame(Request):
+    """Put a frame on the display."""
+
+    server: ClassVar[str] = SERVER
+    message_id: ClassVar[int] = 1
+
+    number: int
+    "Grows with each frame."
+    width: int
+    height: int
+    rgb: bytes = field(repr=False)
+    tree: bytes = field(repr=False)
+    "Canonical CBOR of the screen, for automation; empty on a device that is not for development."
+    page: int
+    pages: int
+    targets: tuple[Target, ...]
+    "Same: empty outside development."
+
+
+@dataclass(frozen=True, slots=True)
+class Touch(Message):
+    """One touch event."""
+
+    phase: str
+    "`down`, `move`, `up`."
+    x: int
+    y: int
+
+
+@dataclass(frozen=True, slots=True)
+class NextTouch(Request):
+    """Wait for the next touch."""
+
+    server: ClassVar[str] = SERVER
+    message_id: ClassVar[int] = 2
+    reply: ClassVar[type[Message]] = Touch
+
+
+@dataclass(frozen=True, slots=True)
+class Picture(Message):
+    """A picture the camera sees."""
+
+    number: int
+    image: bytes = field(repr=False)
+    "PNG or JPEG."
+
+
+@dataclass(frozen=True, slots=True)
+class NextPicture(Request):
+    """Wait for the next picture in front of the camera."""
+
+    server: ClassVar[str] = SERVER
+    message_id: ClassVar[int] = 3
+    reply: ClassVar[type[Message]] = Picture
+
+
+@dataclass(frozen=True, slots=True)
+class PictureRead(Request):
+    """Tell the panel what came of a picture, so that whoever holds it up can go on."""
+
+    server: ClassVar[str] = SERVER
+    message_id: ClassVar[int] = 4
+
+    number: int
+    verdict: str
+    "`read`, `nothing`, `unreadable`, `idle`."

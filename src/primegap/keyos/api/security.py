@@ -1,0 +1,181 @@
+"""Messages of `os/security`: the owner of seed and PIN (keyos-model, section 6)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from primegap.keyos.messages import Message, Request
+
+SERVER = "os/security"
+
+
+@dataclass(frozen=True, slots=True)
+class SecurityState(Message):
+    """Answer to GetState, Login and Logout."""
+
+    onboarded: bool
+    "A PIN and a seed are stored."
+    unlocked: bool
+    attempts_left: int
+    fingerprint: str
+    "BIP-32 fingerprint of the master key, 8 hex digits; empty while locked."
+
+
+@dataclass(frozen=True, slots=True)
+class GetState(Request):
+    """What the lock screen has to show."""
+
+    server: ClassVar[str] = SERVER
+    message_id: ClassVar[int] = 1
+    reply: ClassVar[type[Message]] = SecurityState
+
+
+@dataclass(frozen=True, slots=True)
+class SeedWords(Message):
+    """The words of a new seed, for the one screen that shows them."""
+
+    words: tuple[str, ...] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class BeginSeed(Request):
+    """Make a seed and keep it in memory until CommitSeed; a later one replaces it."""
+
+    server: ClassVar[str] = SERVER
+    message_id: ClassVar[int] = 2
+    reply: ClassVar[type[Message]] = SeedWords
+
+    word_count: int
+    "12 or 24."
+    dice: str = field(repr=False)
+    "Digits 1 to 6 thrown by the person, mixed into the kernel's entropy; may be empty."
+
+
+@dataclass(frozen=True, slots=True)
+class CommitSeed(Request):
+    """Store the seed under the PIN, once; the device is then onboarded and unlocked."""
+
+    server: ClassVar[str] = SERVER
+    message_id: ClassVar[int] = 3
+    reply: ClassVar[type[Message]] = SecurityState
+
+    pin: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Login(Request):
+    """Unlock. A wrong PIN uses up an attempt; the tenth wipes the seed."""
+
+    server: ClassVar[str] = SERVER
+    message_id: ClassVar[int] = 4
+    reply: ClassVar[type[Message]] = SecurityState
+
+    pin: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Logout(Request):
+    """Lock."""
+
+    server: ClassVar[str] = SERVER
+    message_id: ClassVar[int] = 5
+    reply: ClassVar[type[Message]] = SecurityState
+
+
+@dataclass(frozen=True, slots=True)
+class AppSeed(Message):
+    """Answer to GetAppSeed."""
+
+    seed: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class GetAppSeed(Request):
+    """The caller's own seed, HMAC-SHA-256(app id, entropy); waits while the device is locked."""
+
+    server: ClassVar[str] = SERVER
+    message_id: ClassVar[int] = 6
+    reply: ClassVar[type[Message]] = AppSeed
+
+
+@dataclass(frozen=True, slots=True)
+class AccountXpub(Message):
+    """Answer to GetAccountXpub."""
+
+    fingerprint: str
+    path: str
+    xpub: str
+
+
+@dataclass(frozen=True, slots=True)
+class GetAccountXpub(Request):
+    """Public key of an account (BIP-84 `m/84'/coin'/account'`)."""
+
+    server: ClassVar[str] = SERVER
+    message_id: ClassVar[int] = 7
+    reply: ClassVar[type[Message]] = AccountXpub
+
+    network: str
+    account: int
+
+
+@dataclass(frozen=True, slots=True)
+class AccountKey(Message):
+    """Answer to TakeAccountKey: an account-level key expression with its private key."""
+
+    key: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class TakeAccountKey(Request):
+    """The private key of one account, for one signature that the person confirmed.
+
+    Granted once for a confirmation that the trusted screen reported as approved, to the very process
+    that asked for it and for the very content that was shown; refused otherwise.
+    """
+
+    server: ClassVar[str] = SERVER
+    message_id: ClassVar[int] = 8
+    reply: ClassVar[type[Message]] = AccountKey
+
+    network: str
+    account: int
+    confirmation: bytes
+    content: bytes
+    "SHA-256 of what is to be signed, as given to the confirmation."
+
+
+@dataclass(frozen=True, slots=True)
+class ReportConfirmation(Request):
+    """From the trusted screen only: the person approved this confirmation."""
+
+    server: ClassVar[str] = SERVER
+    message_id: ClassVar[int] = 9
+
+    confirmation: bytes
+    "16 random bytes."
+    instance: int
+    "The process that asked, as core named it to the trusted screen."
+    content: bytes
+    "SHA-256 of the content the asking process bound to the screen."
+
+
+@dataclass(frozen=True, slots=True)
+class WaitUnlocked(Request):
+    """Answered when the device is unlocked."""
+
+    server: ClassVar[str] = SERVER
+    message_id: ClassVar[int] = 10
+    reply: ClassVar[type[Message]] = SecurityState
+
+
+@dataclass(frozen=True, slots=True)
+class CheckPin(Request):
+    """Yes or no for an unlocked device (before the words are shown); a wrong one costs an attempt."""
+
+    server: ClassVar[str] = SERVER
+    message_id: ClassVar[int] = 11
+    reply: ClassVar[type[Message]] = SecurityState
+
+    pin: str = field(repr=False)

@@ -1,0 +1,95 @@
+"""Messages of `os/ui`: the trusted screen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from primegap.keyos.messages import Message, Request
+
+SERVER = "os/ui"
+
+
+@dataclass(frozen=True, slots=True)
+class Pressed(Message):
+    """What the person did on a presented screen."""
+
+    action: str
+    "Id of the button or choice; empty when the person left the app."
+    value: str
+    "What was typed, for screens with an input."
+
+
+@dataclass(frozen=True, slots=True)
+class Present(Request):
+    """Show a screen of the calling app; answered when the person acts on it.
+
+    A later Present or Confirm of the same app takes its place and ends it with an empty action.
+    """
+
+    server: ClassVar[str] = SERVER
+    message_id: ClassVar[int] = 1
+    reply: ClassVar[type[Message]] = Pressed
+
+    screen: bytes
+    "Canonical CBOR of a Screen."
+
+
+@dataclass(frozen=True, slots=True)
+class Decision(Message):
+    """The person's decision on a confirmation."""
+
+    approved: bool
+    confirmation: bytes
+    "16 bytes, valid once and for a short time at `os/security`; empty when not approved."
+    digest: bytes
+    "SHA-256 of the screen value that was on the display."
+
+
+@dataclass(frozen=True, slots=True)
+class Confirm(Request):
+    """Ask the person to approve what the screen says; only a touch on the device can (U-5, U-7)."""
+
+    server: ClassVar[str] = SERVER
+    message_id: ClassVar[int] = 2
+    reply: ClassVar[type[Message]] = Decision
+
+    screen: bytes
+    content: bytes
+    "SHA-256 of the bytes that will be acted upon."
+
+
+@dataclass(frozen=True, slots=True)
+class Update(Request):
+    """Replace the content of the presented screen (progress), keeping the pending Present."""
+
+    server: ClassVar[str] = SERVER
+    message_id: ClassVar[int] = 3
+
+    screen: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class WaitOpened(Request):
+    """Answered when the person opens the calling app from the home screen."""
+
+    server: ClassVar[str] = SERVER
+    message_id: ClassVar[int] = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Notify(Request):
+    """Show a screen that only tells something; answered at once."""
+
+    server: ClassVar[str] = SERVER
+    message_id: ClassVar[int] = 5
+
+    screen: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Close(Request):
+    """The app is done: go back to the home screen."""
+
+    server: ClassVar[str] = SERVER
+    message_id: ClassVar[int] = 6

@@ -1,0 +1,141 @@
+"""The router frame: a fixed header and at most 4096 inline bytes (keyos-model, section 16.3).
+
+Layout, big endian, 64 bytes::
+
+    0  version u8     1  kind u8       2  flags u16      4  message id u32
+    8  correlation u64                 16 words 4 x u64
+    48 inline length u32               52 object count u8 53 reserved, zero (11)
+
+The message id stands at a fixed offset in network byte order, so that a kernel socket filter needs
+one load to see it. Identity is never in this frame: core puts a `CallerHeader` in front of it on
+the one socket that only core can write to.
+"""
+
+from __future__ import annotations
+
+import enum
+import struct
+from dataclasses import dataclass
+from typing import Final
+
+FRAME_VERSION: Final = 1
+HEADER: Final = struct.Struct(">BBHIQ4QIB11s")
+CALLER: Final = struct.Struct(">16sQB7s")
+MAX_INLINE_BYTES: Final = 4096  # one page, as a lent page of the original (section 15)
+MAX_OBJECTS: Final = 1  # sealed memory objects a frame: the payload, when it is larger than a page
+MAX_OBJECT_BYTES: Final = 2 << 20  # a 480 x 800 RGB frame or a 1 MiB PSBT with its envelope
+MAX_FRAME_BYTES: Final = CALLER.size + HEADER.size + MAX_INLINE_BYTES
+NO_WORDS: Final = (0, 0, 0, 0)
+
+
+class Kind(enum.IntEnum):
+    """What a frame is."""
+
+    REQUEST = 1
+    REPLY = 2
+    ERROR = 3
+    CANCEL = 4
+    "Core to service: the caller of this correlation is gone; no reply is wanted."
+    CONNECT = 5
+    "Process to core, on its control channel: open a connection to the server named inline."
+    CONNECTED = 6
+    "Core to process: the connection's descriptor is the object of this frame."
+    LOG = 7
+    "Process to core, on its control channel: one line for the device's journal."
+    READY = 8
+    "Process to core: the process has confined itself and serves."
+
+
+class Trust(enum.IntEnum):
+    """Trust class of a caller, as core knows it."""
+
+    SYSTEM = 1
+    BUILT_IN_APP = 2
+    INSTALLED_APP = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Frame:
+    """One message between a process and core."""
+
+    kind: Kind
+    message_id: int = 0
+    correlation: int = 0
+    words: tuple[int, int, int, int] = NO_WORDS
+    payload: bytes = b""
+    "Inline bytes, at most MAX_INLINE_BYTES; empty when the payload travels as an object."
+    objects: int = 0
+    "How many sealed memory objects come with the frame."
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who sent a request: set by core from the channel, never from the message (ID-1, ID-2)."""
+
+    app_id: bytes
+    "16 bytes."
+    instance: int
+    "Number of this start of the process, never reused while core lives."
+    trust: Trust
+
+
+def encode_frame(frame: Frame) -> bytes:
+    """Return the bytes of a frame."""
+    if len(frame.payload) > MAX_INLINE_BYTES:
+        raise ValueError("inline payload is larger than a page")
+    return (
+        HEADER.pack(
+            FRAME_VERSION,
+            frame.kind,
+            0,
+            frame.message_id,
+            frame.correlation,
+            *frame.words,
+            len(frame.payload),
+            frame.objects,
+            bytes(11),
+        )
+        + frame.payload
+    )
+
+
+def parse_frame_untrusted(data: bytes) -> Frame:
+    """Parse one datagram; raise only FrameError.
+
+    Everything that is not exactly the layout is refused: unknown version or kind, flags, non-zero
+    reserved bytes, a length that is not the rest of the datagram (P-8).
+    """
+    from primegap.keyos.errors import FrameError
+
+    if not HEADER.size <= len(data) <= HEADER.size + MAX_INLINE_BYTES:
+        raise FrameError("frame size")
+    version, kind, flags, message_id, correlation, w0, w1, w2, w3, length, objects, rest = (
+        HEADER.unpack_from(data)
+    )
+    if version != FRAME_VERSION or flags or rest != bytes(11) or objects > MAX_OBJECTS:
+        raise FrameError("frame header")
+    if length != len(data) - HEADER.size or (length and objects):
+        raise FrameError("frame length")
+    try:
+        known = Kind(kind)
+    except ValueError:
+        raise FrameError("frame kind") from None
+    return Frame(
+        kind=known,
+        message_id=message_id,
+        correlation=correlation,
+        words=(w0, w1, w2, w3),
+        payload=data[HEADER.size :],
+        objects=objects,
+    )
+
+
+def encode_caller(caller: Caller) -> bytes:
+    """Return the 32-byte identity header that core puts in front of a request."""
+    return CALLER.pack(caller.app_id, caller.instance, caller.trust, bytes(7))
+
+
+def parse_caller(data: bytes) -> Caller:
+    """Parse the identity header; it comes from core and is trusted."""
+    app_id, instance, trust, _ = CALLER.unpack_from(data)
+    return Caller(app_id, instance, Trust(trust))

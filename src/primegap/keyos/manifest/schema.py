@@ -1,0 +1,129 @@
+"""The manifest file of a process: TOML, parsed strictly; unknown keys refuse it as a whole (P-3)."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from dataclasses import dataclass
+from typing import Any, Final
+
+from primegap.keyos.errors import ManifestError
+
+MAX_MANIFEST_BYTES: Final = 128 << 10
+MAX_NAME: Final = 24
+MAX_MESSAGES: Final = 256
+APP_ID: Final = re.compile(r"0x[0-9a-f]{32}")
+SERVER_NAME: Final = re.compile(r"[a-z]{2,8}/[a-z][a-z0-9-]{1,23}")
+MESSAGE_NAME: Final = re.compile(r"[A-Z][A-Za-z0-9]{1,47}")
+ROLE_NAME: Final = re.compile(r"[a-z][a-z0-9-]{1,23}")
+ENTRY: Final = re.compile(r"[a-z_][a-z0-9_.]*:[a-z_][a-z0-9_]*")
+PROFILES: Final = ("app", "service", "radio", "panel")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """A verified manifest."""
+
+    app_id: bytes
+    "16 bytes: the identity of the process and the input of its key derivation."
+    role: str
+    "Short name of the process, unique in the device."
+    name: str
+    "Name for people, at most 24 characters."
+    entry: str
+    "`module:function` that the process runs."
+    profile: str
+    "seccomp allow-list."
+    storage: bool
+    "Whether the process has a folder of its own."
+    system: bool
+    "Part of the operating system; false for apps."
+    critical: bool
+    "The device stops when this process ends."
+    first: bool
+    "Needed for the first screen; the others start after it."
+    servers: dict[str, dict[str, int]]
+    "Servers offered: name -> message name -> id (0 to 2^32 - 1)."
+    permissions: dict[str, tuple[str, ...]]
+    "Messages that may be sent: server -> message names."
+
+
+def parse_manifest_untrusted(text: bytes) -> Manifest:
+    """Parse a manifest; raise only ManifestError."""
+    if len(text) > MAX_MANIFEST_BYTES:
+        raise ManifestError("manifest is too large")
+    try:
+        table = tomllib.loads(text.decode())
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
+        raise ManifestError("manifest is not TOML") from error
+    known = {"appId", "role", "name", "entry", "profile", "storage", "system", "critical", "first"}
+    unknown = set(table) - known - {"servers", "permissions"}
+    if unknown:
+        raise ManifestError(f"manifest has unknown keys: {', '.join(sorted(unknown))}")
+    app_id = _text(table, "appId", APP_ID)
+    name = table.get("name")
+    if not isinstance(name, str) or not 1 <= len(name) <= MAX_NAME or not name.isprintable():
+        raise ManifestError(f"name is missing or longer than {MAX_NAME} characters")
+    profile = table.get("profile")
+    if profile not in PROFILES:
+        raise ManifestError("profile is not known")
+    return Manifest(
+        app_id=bytes.fromhex(app_id[2:]),
+        role=_text(table, "role", ROLE_NAME),
+        name=name,
+        entry=_text(table, "entry", ENTRY),
+        profile=profile,
+        storage=_flag(table, "storage"),
+        system=_flag(table, "system"),
+        critical=_flag(table, "critical"),
+        first=_flag(table, "first"),
+        servers=_servers(table.get("servers", {})),
+        permissions=_permissions(table.get("permissions", {})),
+    )
+
+
+def _text(table: dict[str, Any], key: str, pattern: re.Pattern[str]) -> str:
+    value = table.get(key)
+    if not isinstance(value, str) or not pattern.fullmatch(value):
+        raise ManifestError(f"{key} is missing or malformed")
+    return value
+
+
+def _flag(table: dict[str, Any], key: str) -> bool:
+    value = table.get(key, False)
+    if not isinstance(value, bool):
+        raise ManifestError(f"{key} is not true or false")
+    return value
+
+
+def _servers(value: object) -> dict[str, dict[str, int]]:
+    if not isinstance(value, dict):
+        raise ManifestError("servers is not a table")
+    for server, messages in value.items():
+        if not SERVER_NAME.fullmatch(server):
+            raise ManifestError("server name is malformed")
+        if not isinstance(messages, dict) or not 1 <= len(messages) <= MAX_MESSAGES:
+            raise ManifestError(f"{server} has no messages or too many")
+        for name, number in messages.items():
+            if not MESSAGE_NAME.fullmatch(name):
+                raise ManifestError(f"{server} has a malformed message name")
+            if type(number) is not int or not 0 <= number < 1 << 32:
+                raise ManifestError(f"{server}: {name} has no valid id")
+        if len(set(messages.values())) != len(messages):
+            raise ManifestError(f"{server} uses a message id twice")
+    return value
+
+
+def _permissions(value: object) -> dict[str, tuple[str, ...]]:
+    if not isinstance(value, dict):
+        raise ManifestError("permissions is not a table")
+    result = {}
+    for server, names in value.items():
+        if not SERVER_NAME.fullmatch(server):
+            raise ManifestError("server name is malformed")
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise ManifestError(f"permissions for {server} are not a list of names")
+        if len(set(names)) != len(names):
+            raise ManifestError(f"permissions for {server} name a message twice")
+        result[server] = tuple(names)
+    return result

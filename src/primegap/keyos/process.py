@@ -1,0 +1,312 @@
+"""What a confined process has: its control channel, connections it may ask for, a service, a folder.
+
+This is the client side that services and apps share. It is a convenience, not the wall: core checks
+every message whatever code the process runs (P-2).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import os
+import socket
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from primegap.keyos.channel import Channel, close_fds, read_object, split_payload
+from primegap.keyos.errors import ChannelClosedError, FrameError, RequestError, Status
+from primegap.keyos.frame import (
+    CALLER,
+    Caller,
+    Frame,
+    Kind,
+    encode_frame,
+    parse_caller,
+    parse_frame_untrusted,
+)
+from primegap.keyos.messages import Message, Request, decode_message_untrusted, encode_message
+
+R = TypeVar("R", bound=Message)
+Q = TypeVar("Q", bound=Request)
+Handler = Callable[[Caller, Q], Awaitable[Message]]
+
+RECONNECT_DELAY_S: Final = 0.1
+MAX_LOG_LINE: Final = 400
+
+
+def _error_frame(correlation: int, status: Status, detail: str) -> Frame:
+    return Frame(
+        kind=Kind.ERROR,
+        correlation=correlation,
+        words=(status, 0, 0, 0),
+        payload=detail.encode(errors="replace")[:256],
+    )
+
+
+def _take_payload(frame: Frame, fds: list[int]) -> bytes:
+    """Return the payload, inline or from its object; closes the descriptors."""
+    try:
+        if frame.objects != len(fds):
+            raise FrameError("descriptor count")
+        return read_object(fds[0]) if fds else frame.payload
+    finally:
+        close_fds(fds)
+
+
+class Connection:
+    """A connection to one server, held by one process."""
+
+    def __init__(self, server: str, sock: socket.socket) -> None:
+        self.server = server
+        self._waiting: dict[int, asyncio.Future[tuple[Frame, list[int]]]] = {}
+        self._numbers = itertools.count(1)
+        self._channel = Channel(sock, on_datagram=self._receive, on_closed=self._closed)
+
+    @property
+    def closed(self) -> bool:
+        """Whether the connection is gone."""
+        return self._channel.closed
+
+    async def call_raw(
+        self, message_id: int, payload: bytes, *, words: tuple[int, int, int, int] = (0, 0, 0, 0)
+    ) -> tuple[Frame, list[int]]:
+        """Send a request and return the reply frame with its descriptors, which the caller owns."""
+        correlation = next(self._numbers)
+        future: asyncio.Future[tuple[Frame, list[int]]] = asyncio.get_running_loop().create_future()
+        self._waiting[correlation] = future
+        inline, fd = split_payload(payload)
+        frame = Frame(
+            kind=Kind.REQUEST,
+            message_id=message_id,
+            correlation=correlation,
+            words=words,
+            payload=inline,
+            objects=int(fd is not None),
+        )
+        try:
+            self._channel.send(encode_frame(frame), fd)
+            return await future
+        except asyncio.CancelledError:
+            with contextlib.suppress(ChannelClosedError):
+                self._channel.send(encode_frame(Frame(kind=Kind.CANCEL, correlation=correlation)))
+            raise
+        finally:
+            self._waiting.pop(correlation, None)
+
+    def _receive(self, data: bytes, fds: list[int]) -> None:
+        try:
+            frame = parse_frame_untrusted(data)
+        except FrameError:
+            close_fds(fds)
+            return
+        future = self._waiting.get(frame.correlation)
+        if future is None or future.done():
+            close_fds(fds)
+            return
+        if frame.kind is Kind.ERROR:
+            close_fds(fds)
+            detail = frame.payload.decode(errors="replace")
+            try:
+                status = Status(frame.words[0])
+            except ValueError:
+                status = Status.FAILED
+            future.set_exception(RequestError(status, detail))
+        else:
+            future.set_result((frame, fds))
+
+    def _closed(self) -> None:
+        for future in self._waiting.values():
+            if not future.done():
+                future.set_exception(ChannelClosedError(f"{self.server} is gone"))
+
+    def close(self) -> None:
+        """Close the connection; waiting requests fail."""
+        self._channel.close()
+
+
+class Process:
+    """The running process: made by the launcher after confinement."""
+
+    def __init__(self, order: dict[str, Any], *, loop: asyncio.AbstractEventLoop) -> None:
+        self.role: str = order["role"]
+        self.development: bool = order["development"]
+        self.config: dict[str, Any] = order["config"]
+        "Settings for this role, from the launcher (network, first screens); never from an app."
+        self.data = Path("/data")
+        self._fds: dict[str, int] = order["fds"]
+        self._loop = loop
+        self._connections: dict[str, Connection] = {}
+        self._connecting: dict[str, asyncio.Task[Connection]] = {}
+        self._handlers: dict[int, tuple[type[Request], Handler[Any]]] = {}
+        self._running: dict[int, asyncio.Task[None]] = {}
+        self._control: Connection | None = None
+        self._service: Channel | None = None
+        self._service_gone = asyncio.Event()
+
+    async def run(self, entry: Callable[[Process], Awaitable[None]]) -> None:
+        """Run the role until it returns or core closes the control channel."""
+        self._control = Connection("core", socket.socket(fileno=self._fds["control"]))
+        await entry(self)
+
+    def take_socket(self, name: str) -> socket.socket:
+        """Return an extra socket that core gave this process at its start, once."""
+        return socket.socket(fileno=self._fds.pop(name))
+
+    def log(self, line: str) -> None:
+        """Write one line to the device's journal. Never a secret, never a peer's bytes."""
+        assert self._control is not None
+        frame = Frame(kind=Kind.LOG, payload=line.encode(errors="replace")[:MAX_LOG_LINE])
+        with contextlib.suppress(ChannelClosedError):
+            self._control._channel.send(encode_frame(frame))  # noqa: SLF001 - same module
+
+    # -- client ---------------------------------------------------------------------------------
+
+    async def connect(self, server: str) -> Connection:
+        """Return the connection to a server, opening it if needed; waits until the server runs.
+
+        Raises:
+            RequestError: the manifest does not name the server.
+        """
+        present = self._connections.get(server)
+        if present is not None and not present.closed:
+            return present
+        task = self._connecting.get(server)
+        if task is None:
+            task = self._loop.create_task(self._open(server))
+            self._connecting[server] = task
+            task.add_done_callback(lambda _: self._connecting.pop(server, None))
+        return await asyncio.shield(task)
+
+    async def _open(self, server: str) -> Connection:
+        assert self._control is not None
+        frame, fds = await self._control_call(Kind.CONNECT, server.encode())
+        if frame.kind is not Kind.CONNECTED or len(fds) != 1:
+            close_fds(fds)
+            raise RequestError(Status.FAILED, "core sent no connection")
+        connection = Connection(server, socket.socket(fileno=fds[0]))
+        self._connections[server] = connection
+        return connection
+
+    async def _control_call(self, kind: Kind, payload: bytes) -> tuple[Frame, list[int]]:
+        control = self._control
+        assert control is not None
+        correlation = next(control._numbers)  # noqa: SLF001 - same module
+        future: asyncio.Future[tuple[Frame, list[int]]] = self._loop.create_future()
+        control._waiting[correlation] = future  # noqa: SLF001 - same module
+        try:
+            control._channel.send(  # noqa: SLF001 - same module
+                encode_frame(Frame(kind=kind, correlation=correlation, payload=payload))
+            )
+            return await future
+        finally:
+            control._waiting.pop(correlation, None)  # noqa: SLF001 - same module
+
+    async def call(self, request: Request, reply: type[R] | None = None) -> R:
+        """Send a typed request and return its typed reply.
+
+        The reply type is the request's own; `reply` only tells the type checker.
+
+        Raises:
+            RequestError: the server or core answered with an error status.
+            ChannelClosedError: the server died before it answered.
+        """
+        connection = await self.connect(request.server)
+        frame, fds = await connection.call_raw(request.message_id, encode_message(request))
+        payload = _take_payload(frame, fds)
+        result: R = decode_message_untrusted(request.reply, payload)  # type: ignore[arg-type,assignment]
+        return result
+
+    async def call_for_socket(self, request: Request) -> socket.socket:
+        """Send a request to core itself that is answered with a socket."""
+        connection = await self.connect(request.server)
+        _, fds = await connection.call_raw(request.message_id, encode_message(request))
+        if len(fds) != 1:
+            close_fds(fds)
+            raise RequestError(Status.FAILED, "core sent no socket")
+        return socket.socket(fileno=fds[0])
+
+    # -- service --------------------------------------------------------------------------------
+
+    def handle(self, request: type[Q], handler: Handler[Q]) -> None:
+        """Register the handler of one request type of the server that this process offers."""
+        if request.message_id in self._handlers:
+            raise ValueError(f"two handlers for message {request.message_id}")
+        self._handlers[request.message_id] = (request, handler)
+
+    def serve(self) -> None:
+        """Start to answer requests and tell core that the process is ready."""
+        if "service" in self._fds:
+            self._service = Channel(
+                socket.socket(fileno=self._fds.pop("service")),
+                on_datagram=self._receive_request,
+                on_closed=self._service_gone.set,
+            )
+        assert self._control is not None
+        self._control._channel.send(encode_frame(Frame(kind=Kind.READY)))  # noqa: SLF001
+
+    async def serve_forever(self) -> None:
+        """`serve`, then wait until core is gone."""
+        self.serve()
+        await self._service_gone.wait()
+
+    def _receive_request(self, data: bytes, fds: list[int]) -> None:
+        try:
+            caller = parse_caller(data)
+            frame = parse_frame_untrusted(data[CALLER.size :])
+        except FrameError:
+            close_fds(fds)
+            return
+        if frame.kind is Kind.CANCEL:
+            close_fds(fds)
+            running = self._running.get(frame.correlation)
+            if running is not None:
+                running.cancel()
+            return
+        task = self._loop.create_task(self._answer(caller, frame, fds))
+        self._running[frame.correlation] = task
+        task.add_done_callback(lambda _: self._running.pop(frame.correlation, None))
+
+    async def _answer(self, caller: Caller, frame: Frame, fds: list[int]) -> None:
+        try:
+            payload = _take_payload(frame, fds)
+            known = self._handlers.get(frame.message_id)
+            if known is None:
+                raise RequestError(Status.NOT_FOUND, "no such message")
+            request = decode_message_untrusted(known[0], payload)
+            reply = encode_message(await known[1](caller, request))
+        except FrameError:
+            self._reply(_error_frame(frame.correlation, Status.MALFORMED, ""), None)
+        except RequestError as error:
+            self._reply(_error_frame(frame.correlation, error.status, error.detail), None)
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:  # noqa: BLE001 - the top of a request: it fails, the service goes on
+            self.log(f"request {frame.message_id} failed: {type(error).__name__}{self._detail(error)}")
+            self._reply(_error_frame(frame.correlation, Status.FAILED, ""), None)
+        else:
+            inline, fd = split_payload(reply)
+            self._reply(
+                Frame(
+                    kind=Kind.REPLY,
+                    correlation=frame.correlation,
+                    payload=inline,
+                    objects=int(fd is not None),
+                ),
+                fd,
+            )
+
+    def _detail(self, error: Exception) -> str:
+        if not self.development or error.__traceback__ is None:
+            return ""
+        trace = error.__traceback__
+        while trace.tb_next is not None:
+            trace = trace.tb_next
+        where = os.path.basename(trace.tb_frame.f_code.co_filename)  # noqa: PTH119 - a name, not a file
+        return f": {error} at {where}:{trace.tb_lineno}"
+
+    def _reply(self, frame: Frame, fd: int | None) -> None:
+        assert self._service is not None
+        with contextlib.suppress(ChannelClosedError):
+            self._service.send(encode_frame(frame), fd)

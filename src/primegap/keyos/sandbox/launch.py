@@ -1,0 +1,129 @@
+"""First code of every process of the device: confine yourself, then become the role.
+
+Run by core as `python -I -S -B launch.py FD`, where FD is a sealed memory object with the launch
+order (JSON). Steps (keyos-model, section 16.2): die with core; new namespaces; fork, so that the
+role is process 1 of its own process namespace; new root; own user id; no capabilities; no new
+privileges; limits; Landlock; seccomp; only then the role's own code is imported and run.
+
+Any step that fails ends the process with EXIT_NOT_CONFINED and one line on standard error: nothing
+ever runs with less isolation than ordered (M-4).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+from typing import Any, Final
+
+EXIT_NOT_CONFINED: Final = 78
+EXIT_CRASHED: Final = 70
+
+
+def main() -> None:
+    """Entry of the script."""
+    order: dict[str, Any] = json.loads(_read_order(int(sys.argv[1])))
+    sys.path[:] = order["stdlib_path"] + order["python_path"]
+    from primegap.keyos.errors import SandboxError
+
+    try:
+        _confine(order)
+    except (SandboxError, OSError) as error:
+        _die(f"{order['role']}: cannot be confined: {error}", EXIT_NOT_CONFINED)
+    _run(order)
+
+
+def _read_order(fd: int) -> bytes:
+    size = os.fstat(fd).st_size
+    data = os.pread(fd, size, 0)
+    os.close(fd)
+    return data
+
+
+def _confine(order: dict[str, Any]) -> None:
+    from primegap.keyos.sandbox import landlock, libc, limits, namespaces, seccomp
+
+    uid: int | None = order["uid"]
+    parent = os.getppid()
+    libc.prctl(libc.PR_SET_PDEATHSIG, 9, what="cannot tie the process to its parent")
+    if os.getppid() != parent:
+        os._exit(EXIT_NOT_CONFINED)  # core died between the two calls
+    namespaces.enter_namespaces(as_root=uid is not None)
+    child = os.fork()
+    if child:
+        _wait_for(child, order["keep_fds"])
+    libc.prctl(libc.PR_SET_PDEATHSIG, 9, what="cannot tie the process to its parent")
+    namespaces.build_root(order["read_only"], order["data"], order["devices"])
+    for link, target in order["links"].items():
+        os.symlink(target, link) if not os.path.lexists(link) else None
+    if uid is not None:
+        namespaces.become(uid, uid)
+    libc.drop_capabilities()
+    libc.prctl(libc.PR_SET_NO_NEW_PRIVS, 1, what="cannot give up new privileges")
+    libc.prctl(libc.PR_SET_DUMPABLE, 0, what="cannot forbid core dumps")
+    # Changing ids clears the death signal.
+    libc.prctl(libc.PR_SET_PDEATHSIG, 9, what="cannot tie the process to its parent")
+    limits.apply_limits()
+    rules = [(path, landlock.READ_ONLY) for path in order["read_only"] if os.path.isdir(path)]
+    rules += [(path, landlock.READ_FILE) for path in order["read_only"] if not os.path.isdir(path)]
+    rules += [(path, landlock.DEVICE) for path in [*namespaces.DEVICES, *order["devices"]]]
+    rules.append((namespaces.TMP, landlock.READ_WRITE))
+    if order["data"] is not None:
+        rules.append((namespaces.DATA, landlock.READ_WRITE))
+    landlock.restrict(rules)
+    # The loop opens an epoll instance and a socket pair; afterwards no socket can be made.
+    import asyncio
+
+    asyncio.set_event_loop(asyncio.new_event_loop())
+    seccomp.install(order["profile"])
+
+
+def _wait_for(child: int, fds: list[int]) -> None:
+    """Wait for the confined process and end as it ended; hold nothing that belongs to it."""
+    for fd in fds:
+        with contextlib.suppress(OSError):
+            os.close(fd)
+    with contextlib.suppress(OSError):
+        os.close(2)
+    _, status = os.waitpid(child, 0)
+    os._exit(os.waitstatus_to_exitcode(status) & 0xFF)
+
+
+def _run(order: dict[str, Any]) -> None:
+    import asyncio
+    import importlib
+
+    from primegap.keyos.process import Process
+
+    module, _, function = order["entry"].partition(":")
+    loop = asyncio.get_event_loop_policy().get_event_loop()
+    try:
+        entry = getattr(importlib.import_module(module), function)
+        process = Process(order, loop=loop)
+        loop.run_until_complete(process.run(entry))
+    except Exception as error:  # noqa: BLE001 - the top of the process: report and end
+        _die(_describe(order, error), EXIT_CRASHED)
+    os._exit(0)
+
+
+def _describe(order: dict[str, Any], error: Exception) -> str:
+    """One line per frame with names and line numbers only: values may be secrets."""
+    frames = []
+    trace = error.__traceback__
+    while trace is not None:
+        code = trace.tb_frame.f_code
+        frames.append(f"{os.path.basename(code.co_filename)}:{trace.tb_lineno} {code.co_name}")
+        trace = trace.tb_next
+    detail = f": {error}" if order["development"] else ""
+    return f"{order['role']}: {type(error).__name__}{detail} at {' < '.join(reversed(frames[-8:]))}"
+
+
+def _die(line: str, status: int) -> None:
+    with contextlib.suppress(OSError):
+        os.write(2, line.encode(errors="replace") + b"\n")
+    os._exit(status)
+
+
+if __name__ == "__main__":
+    main()

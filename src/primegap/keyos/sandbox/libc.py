@@ -1,0 +1,120 @@
+"""The few system calls that Python does not offer, by way of the C library.
+
+Every wrapper raises SandboxError with the name of what failed: a process that cannot be confined
+must not run (M-4).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from typing import Final
+
+from primegap.keyos.errors import SandboxError
+
+_libc: Final = ctypes.CDLL(None, use_errno=True)
+
+CLONE_NEWNS: Final = 0x00020000
+CLONE_NEWUTS: Final = 0x04000000
+CLONE_NEWIPC: Final = 0x08000000
+CLONE_NEWUSER: Final = 0x10000000
+CLONE_NEWPID: Final = 0x20000000
+CLONE_NEWNET: Final = 0x40000000
+
+MS_RDONLY: Final = 0x1
+MS_NOSUID: Final = 0x2
+MS_NODEV: Final = 0x4
+MS_NOEXEC: Final = 0x8
+MS_REMOUNT: Final = 0x20
+MS_BIND: Final = 0x1000
+MS_REC: Final = 0x4000
+MS_PRIVATE: Final = 0x40000
+MNT_DETACH: Final = 0x2
+
+PR_SET_PDEATHSIG: Final = 1
+PR_SET_DUMPABLE: Final = 4
+PR_SET_NAME: Final = 15
+PR_SET_SECCOMP: Final = 22
+PR_CAPBSET_DROP: Final = 24
+PR_SET_NO_NEW_PRIVS: Final = 38
+PR_CAP_AMBIENT: Final = 47
+PR_CAP_AMBIENT_CLEAR_ALL: Final = 4
+
+_SYS_PIVOT_ROOT: Final = {"x86_64": 155, "aarch64": 41}
+_SYS_CAPSET: Final = {"x86_64": 126, "aarch64": 91}
+_CAP_VERSION_3: Final = 0x20080522
+
+
+def _check(result: int, what: str) -> int:
+    if result < 0:
+        raise SandboxError(f"{what}: {os.strerror(ctypes.get_errno())}")
+    return result
+
+
+def _per_machine(table: dict[str, int], what: str) -> int:
+    machine = os.uname().machine
+    if machine not in table:
+        raise SandboxError(f"{what} is not known for {machine} processors")
+    return table[machine]
+
+
+def prctl(option: int, arg2: int = 0, arg3: int = 0, *, what: str) -> None:
+    """Call prctl(2)."""
+    _check(
+        _libc.prctl(
+            option, ctypes.c_ulong(arg2), ctypes.c_ulong(arg3), ctypes.c_ulong(0), ctypes.c_ulong(0)
+        ),
+        what,
+    )
+
+
+def prctl_pointer(option: int, arg2: int, pointer: object, *, what: str) -> None:
+    """Call prctl(2) with a pointer to a ctypes structure as third argument."""
+    _check(_libc.prctl(option, ctypes.c_ulong(arg2), ctypes.byref(pointer), 0, 0), what)  # type: ignore[arg-type]
+
+
+def unshare(flags: int) -> None:
+    """Call unshare(2)."""
+    _check(_libc.unshare(flags), "cannot make new namespaces")
+
+
+def mount(source: str | None, target: str, kind: str | None, flags: int, data: str | None) -> None:
+    """Call mount(2)."""
+    encode = lambda text: None if text is None else text.encode()  # noqa: E731
+    _check(
+        _libc.mount(
+            encode(source), encode(target), encode(kind), ctypes.c_ulong(flags), encode(data)
+        ),
+        f"cannot mount {target}",
+    )
+
+
+def umount_detach(target: str) -> None:
+    """Detach a mount."""
+    _check(_libc.umount2(target.encode(), MNT_DETACH), f"cannot unmount {target}")
+
+
+def pivot_root(new_root: str, put_old: str) -> None:
+    """Call pivot_root(2)."""
+    number = _per_machine(_SYS_PIVOT_ROOT, "pivot_root")
+    _check(_libc.syscall(number, new_root.encode(), put_old.encode()), "cannot change the root")
+
+
+def drop_capabilities() -> None:
+    """Give up every capability: bounding, ambient, permitted, effective, inheritable."""
+    for capability in range(64):
+        if _libc.prctl(PR_CAPBSET_DROP, ctypes.c_ulong(capability), 0, 0, 0) < 0:
+            break  # past the last one the kernel knows, or already without the right to drop
+    prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, what="cannot clear ambient capabilities")
+    header = (ctypes.c_uint32 * 2)(_CAP_VERSION_3, 0)
+    data = (ctypes.c_uint32 * 6)()
+    number = _per_machine(_SYS_CAPSET, "capset")
+    _check(
+        _libc.syscall(number, ctypes.byref(header), ctypes.byref(data)), "cannot drop capabilities"
+    )
+
+
+def raw_syscall(number: int, *arguments: object) -> int:
+    """Make a system call by number; return its result or minus the error number."""
+    result = int(_libc.syscall(ctypes.c_long(number), *arguments))
+    return -ctypes.get_errno() if result < 0 else result

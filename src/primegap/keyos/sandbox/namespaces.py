@@ -1,0 +1,125 @@
+"""Namespaces and the file tree a process sees: a new, nearly empty root.
+
+As root the process gets a user id of its own from a reserved range; as an ordinary user it gets a
+user namespace and keeps its id. Either way it has its own mount, process, network, IPC and host
+name namespaces: no network device (not even a usable loopback), no other process, no /proc.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Final
+
+from primegap.keyos.errors import SandboxError
+from primegap.keyos.sandbox import libc
+
+_STAGE: Final = "/tmp"  # any directory: the new root is mounted over it, in our namespace only  # noqa: S108
+DEVICES: Final = ("/dev/null", "/dev/zero", "/dev/urandom")
+_TMP_OPTIONS: Final = "size=16m,nr_inodes=512,mode=1777"
+_ROOT_OPTIONS: Final = "size=1m,nr_inodes=4096,mode=755"
+_LOCKED_FLAGS: Final = {  # statvfs flag -> mount flag that a remount in a user namespace must keep
+    os.ST_NOSUID: libc.MS_NOSUID,
+    os.ST_NODEV: libc.MS_NODEV,
+    os.ST_NOEXEC: libc.MS_NOEXEC,
+}
+DATA: Final = "/data"
+TMP: Final = "/tmp"  # noqa: S108
+
+
+def enter_namespaces(*, as_root: bool) -> None:
+    """Leave the host's namespaces; the next fork is process 1 of a new process namespace."""
+    flags = (
+        libc.CLONE_NEWNS
+        | libc.CLONE_NEWPID
+        | libc.CLONE_NEWNET
+        | libc.CLONE_NEWIPC
+        | libc.CLONE_NEWUTS
+    )
+    if as_root:
+        libc.unshare(flags)
+        return
+    uid, gid = os.getuid(), os.getgid()
+    try:
+        libc.unshare(flags | libc.CLONE_NEWUSER)
+    except SandboxError as error:
+        raise SandboxError(
+            f"{error}. Allow unprivileged user namespaces "
+            "(sysctl kernel.unprivileged_userns_clone=1, kernel.apparmor_restrict_unprivileged_userns=0) "
+            "or start the device as root"
+        ) from error
+    try:
+        Path("/proc/self/setgroups").write_text("deny")
+        Path("/proc/self/uid_map").write_text(f"{uid} {uid} 1")
+        Path("/proc/self/gid_map").write_text(f"{gid} {gid} 1")
+    except OSError as error:
+        raise SandboxError(f"cannot map the user id: {error.strerror}") from error
+
+
+def build_root(read_only: list[str], data: str | None, devices: list[str]) -> None:
+    """Make the new root and move into it: `read_only` trees, /data, /tmp and a few devices."""
+    libc.mount(None, "/", None, libc.MS_REC | libc.MS_PRIVATE, None)
+    # Everything to be shown is opened first: the stage hides what lies below it on the host.
+    sources = {path: os.open(path, os.O_PATH | os.O_CLOEXEC) for path in [*read_only, *DEVICES, *devices]}
+    if data is not None:
+        sources[DATA] = os.open(data, os.O_PATH | os.O_CLOEXEC)
+    libc.mount("tmpfs", _STAGE, "tmpfs", libc.MS_NOSUID | libc.MS_NODEV, _ROOT_OPTIONS)
+    for path, fd in sources.items():
+        target = _STAGE + path
+        source = f"/proc/self/fd/{fd}"
+        is_directory = Path(source).is_dir()
+        _make_mount_point(target, is_directory=is_directory)
+        libc.mount(source, target, None, libc.MS_BIND | libc.MS_REC, None)
+        writable = path == DATA or not is_directory
+        _restrict_mount(target, writable=writable, device=path.startswith("/dev/"))
+        os.close(fd)
+    _make_mount_point(_STAGE + TMP, is_directory=True)
+    libc.mount(
+        "tmpfs",
+        _STAGE + TMP,
+        "tmpfs",
+        libc.MS_NOSUID | libc.MS_NODEV | libc.MS_NOEXEC,
+        _TMP_OPTIONS,
+    )
+    old = _STAGE + "/.host"
+    Path(old).mkdir()
+    os.chdir(_STAGE)
+    libc.pivot_root(_STAGE, old)
+    os.chdir("/")
+    libc.umount_detach("/.host")
+    Path("/.host").rmdir()
+    libc.mount(
+        None, "/", None, libc.MS_REMOUNT | libc.MS_RDONLY | libc.MS_NOSUID | libc.MS_NODEV, _ROOT_OPTIONS
+    )
+
+
+def _make_mount_point(target: str, *, is_directory: bool) -> None:
+    path = Path(target)
+    if is_directory:
+        path.mkdir(parents=True, exist_ok=True)
+    else:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+
+
+def _restrict_mount(target: str, *, writable: bool, device: bool) -> None:
+    """Make a bind mount read-only and powerless, keeping the flags that the host locked."""
+    flags = libc.MS_REMOUNT | libc.MS_BIND | libc.MS_NOSUID
+    if not device:
+        flags |= libc.MS_NODEV
+    if not writable:
+        flags |= libc.MS_RDONLY
+    present = os.statvfs(target).f_flag
+    for seen, keep in _LOCKED_FLAGS.items():
+        if present & seen and not (device and keep == libc.MS_NODEV):
+            flags |= keep
+    if present & os.ST_RDONLY:
+        flags |= libc.MS_RDONLY
+    libc.mount(None, target, None, flags, None)
+
+
+def become(uid: int, gid: int) -> None:
+    """Take the process's own user and group id and no other group."""
+    os.setgroups([])
+    os.setresgid(gid, gid, gid)
+    os.setresuid(uid, uid, uid)

@@ -1,0 +1,100 @@
+"""A classic BPF filter that lets only listed system calls pass, built without any library."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import struct
+from typing import Final
+
+from primegap.keyos.errors import SandboxError
+from primegap.keyos.sandbox import libc
+from primegap.keyos.sandbox.syscalls import ABSENT, NUMBERS, PROFILES
+
+_AUDIT_ARCH: Final = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
+_X32_BIT: Final = 0x40000000
+
+_LD_ABS: Final = 0x20
+_JEQ: Final = 0x15
+_JGE: Final = 0x35
+_JSET: Final = 0x45
+_RET: Final = 0x06
+_OFF_NUMBER: Final = 0
+_OFF_ARCH: Final = 4
+_OFF_ARG0_LOW: Final = 16  # little endian: the low word comes first
+_OFF_ARG1_LOW: Final = 24
+
+_ALLOW: Final = 0x7FFF0000
+_KILL: Final = 0x80000000
+_ERRNO: Final = 0x00050000
+_EPERM: Final = 1
+_ENOSYS: Final = 38
+
+_CLONE_THREAD: Final = 0x00010000
+_CLONE_NEW_ANY: Final = 0x7E020080  # every namespace flag, CLONE_NEWTIME included
+_IOCTLS: Final = (0x5401, 0x5421, 0x5450, 0x5451, 0x541B)
+"TCGETS (answers `isatty`), FIONBIO, FIONCLEX, FIOCLEX, FIONREAD."
+
+_SECCOMP_MODE_FILTER: Final = 2
+
+
+class _Program(ctypes.Structure):
+    _fields_ = (("length", ctypes.c_ushort), ("instructions", ctypes.c_char_p))
+
+
+def _instruction(code: int, k: int, jump_true: int = 0, jump_false: int = 0) -> bytes:
+    return struct.pack("<HBBI", code, jump_true, jump_false, k)
+
+
+def build_filter(profile: str, machine: str) -> bytes:
+    """Return the BPF program of a profile for a machine ("x86_64" or "aarch64").
+
+    Wrong architecture kills the process; `clone3` answers ENOSYS so that the C library falls back
+    to `clone`, whose flags can be seen: only threads pass. Everything else not listed gets EPERM.
+    """
+    if machine not in _AUDIT_ARCH:
+        raise SandboxError(f"no system call table for {machine} processors")
+    column = list(_AUDIT_ARCH).index(machine)
+    number = lambda name: NUMBERS[name][column]  # noqa: E731
+    out = [
+        _instruction(_LD_ABS, _OFF_ARCH),
+        _instruction(_JEQ, _AUDIT_ARCH[machine], 1, 0),
+        _instruction(_RET, _KILL),
+        _instruction(_LD_ABS, _OFF_NUMBER),
+    ]
+    if machine == "x86_64":
+        out += [_instruction(_JGE, _X32_BIT, 0, 1), _instruction(_RET, _KILL)]
+    out += [
+        _instruction(_JEQ, number("clone3"), 0, 1),
+        _instruction(_RET, _ERRNO | _ENOSYS),
+        # clone: a thread of this process and nothing new around it
+        _instruction(_JEQ, number("clone"), 0, 5),
+        _instruction(_LD_ABS, _OFF_ARG0_LOW),
+        _instruction(_JSET, _CLONE_NEW_ANY, 2, 0),
+        _instruction(_JSET, _CLONE_THREAD, 0, 1),
+        _instruction(_RET, _ALLOW),
+        _instruction(_RET, _ERRNO | _EPERM),
+        _instruction(_JEQ, number("ioctl"), 0, len(_IOCTLS) + 3),
+        _instruction(_LD_ABS, _OFF_ARG1_LOW),
+        *(
+            _instruction(_JEQ, request, len(_IOCTLS) - index, 0)
+            for index, request in enumerate(_IOCTLS)
+        ),
+        _instruction(_RET, _ERRNO | _EPERM),
+        _instruction(_RET, _ALLOW),
+    ]
+    for name in sorted(PROFILES[profile]):
+        value = number(name)
+        if value != ABSENT:
+            out += [_instruction(_JEQ, value, 0, 1), _instruction(_RET, _ALLOW)]
+    out.append(_instruction(_RET, _ERRNO | _EPERM))
+    return b"".join(out)
+
+
+def install(profile: str) -> None:
+    """Confine this process, for ever, to the system calls of a profile."""
+    code = build_filter(profile, os.uname().machine)
+    program = _Program(len(code) // 8, code)
+    libc.prctl_pointer(
+        libc.PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, program, what="cannot install the seccomp filter"
+    )
