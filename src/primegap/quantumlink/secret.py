@@ -5,6 +5,8 @@ from __future__ import annotations
 from hmac import compare_digest
 from typing import NoReturn
 
+from primegap.quantumlink.errors import LocalError
+
 
 class NeverSerialised:
     """Mixin of everything that holds key material: refuses pickling and copying, hides its repr."""
@@ -19,7 +21,7 @@ class NeverSerialised:
 
 
 class SecretBytes(NeverSerialised):
-    """Key material in one buffer of our own, which `wipe` overwrites with zeros."""
+    """Key material in one buffer of our own, which `wipe` overwrites and empties."""
 
     __slots__ = ("_buf",)
     __hash__ = None  # type: ignore[assignment]  # a hash would be a fingerprint of the secret
@@ -37,9 +39,16 @@ class SecretBytes(NeverSerialised):
         return isinstance(other, SecretBytes) and compare_digest(self._buf, other._buf)
 
     def reveal(self) -> bytes:
-        """Return the bytes, as a copy the caller keeps only as long as it must."""
+        """Return the bytes, as a copy the caller keeps only as long as it must.
+
+        Raises:
+            LocalError: the secret was wiped.
+        """
+        if not self._buf:
+            raise LocalError("a wiped secret was asked for")
         return bytes(self._buf)
 
     def wipe(self) -> None:
-        """Overwrite the buffer with zeros; the length stays."""
+        """Overwrite the buffer with zeros, then empty it."""
         self._buf[:] = bytes(len(self._buf))
+        self._buf.clear()
