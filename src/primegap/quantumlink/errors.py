@@ -33,12 +33,6 @@ class SequenceReusedError(LocalError):
     code = "quantumlink-sequence-reused"
 
 
-class RecordTooLargeError(LocalError):
-    """A record would exceed its size budget."""
-
-    code = "quantumlink-record-too-large"
-
-
 class AckRangesError(LocalError):
     """The ranges handed to the ACK encoder are not an ACK (wire section 12)."""
 
