@@ -1,3 +1,3 @@
-"""The operating model of the device: isolated processes that talk only through `core` (keyos-model)."""
+"""The operating model: isolated processes that talk only through `core` (keyos-model)."""
 
 from __future__ import annotations

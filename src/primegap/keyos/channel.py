@@ -15,11 +15,13 @@ import fcntl
 import os
 import socket
 from collections import deque
-from collections.abc import Callable
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from primegap.keyos.errors import ChannelClosedError, FrameError
 from primegap.keyos.frame import MAX_FRAME_BYTES, MAX_INLINE_BYTES, MAX_OBJECT_BYTES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 F_ADD_SEALS: Final = 1033
 F_GET_SEALS: Final = 1034

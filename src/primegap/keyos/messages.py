@@ -41,7 +41,7 @@ class Request(Message):
 
 
 @functools.cache
-def _field_types(kind: type[Message]) -> tuple[Any, ...]:
+def _field_types(kind: Any) -> tuple[Any, ...]:
     hints = typing.get_type_hints(kind)
     return tuple(hints[field.name] for field in dataclasses.fields(kind))
 
@@ -74,7 +74,7 @@ def decode_message_untrusted(kind: type[M], data: bytes) -> M:
 
 def _from_plain(kind: Any, plain: Any) -> Any:
     if isinstance(kind, type) and issubclass(kind, Message):
-        types_ = _field_types(kind)
+        types_ = _field_types(typing.cast("Any", kind))
         if not isinstance(plain, list) or len(plain) != len(types_):
             raise FrameError(f"payload is not a {kind.__name__}")
         return kind(*(_from_plain(t, item) for t, item in zip(types_, plain, strict=True)))

@@ -1,4 +1,4 @@
-"""What a confined process has: its control channel, connections it may ask for, a service, a folder.
+"""What a confined process has: a control channel, connections it may ask for, a service.
 
 This is the client side that services and apps share. It is a convenience, not the wall: core checks
 every message whatever code the process runs (P-2).
@@ -129,12 +129,15 @@ class Connection:
 class Process:
     """The running process: made by the launcher after confinement."""
 
-    def __init__(self, order: dict[str, Any], *, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, order: dict[str, Any], *, data: str, loop: asyncio.AbstractEventLoop
+    ) -> None:
         self.role: str = order["role"]
         self.development: bool = order["development"]
         self.config: dict[str, Any] = order["config"]
         "Settings for this role, from the launcher (network, first screens); never from an app."
-        self.data = Path("/data")
+        self.data = Path(data)
+        "Folder of this process, when its manifest asks for storage."
         self._fds: dict[str, int] = order["fds"]
         self._loop = loop
         self._connections: dict[str, Connection] = {}
@@ -215,7 +218,7 @@ class Process:
         connection = await self.connect(request.server)
         frame, fds = await connection.call_raw(request.message_id, encode_message(request))
         payload = _take_payload(frame, fds)
-        result: R = decode_message_untrusted(request.reply, payload)  # type: ignore[arg-type,assignment]
+        result: R = decode_message_untrusted(request.reply, payload)  # type: ignore[assignment]
         return result
 
     async def call_for_socket(self, request: Request) -> socket.socket:
@@ -246,9 +249,8 @@ class Process:
         assert self._control is not None
         self._control._channel.send(encode_frame(Frame(kind=Kind.READY)))  # noqa: SLF001
 
-    async def serve_forever(self) -> None:
-        """`serve`, then wait until core is gone."""
-        self.serve()
+    async def wait(self) -> None:
+        """Wait until core is gone."""
         await self._service_gone.wait()
 
     def _receive_request(self, data: bytes, fds: list[int]) -> None:
@@ -283,7 +285,9 @@ class Process:
         except asyncio.CancelledError:
             raise
         except Exception as error:  # noqa: BLE001 - the top of a request: it fails, the service goes on
-            self.log(f"request {frame.message_id} failed: {type(error).__name__}{self._detail(error)}")
+            self.log(
+                f"request {frame.message_id} failed: {type(error).__name__}{self._detail(error)}"
+            )
             self._reply(_error_frame(frame.correlation, Status.FAILED, ""), None)
         else:
             inline, fd = split_payload(reply)
@@ -303,7 +307,7 @@ class Process:
         trace = error.__traceback__
         while trace.tb_next is not None:
             trace = trace.tb_next
-        where = os.path.basename(trace.tb_frame.f_code.co_filename)  # noqa: PTH119 - a name, not a file
+        where = os.path.basename(trace.tb_frame.f_code.co_filename)
         return f": {error} at {where}:{trace.tb_lineno}"
 
     def _reply(self, frame: Frame, fd: int | None) -> None:

@@ -126,7 +126,7 @@ class SendEvent(Request):
 
 @dataclass(frozen=True, slots=True)
 class EndCall(Request):
-    """End a call without (further) answer, with a reset code; 0xFFFF ends a subscription cleanly."""
+    """End a call without (further) answer: a reset code, or CLEAN_END for a subscription."""
 
     server: ClassVar[str] = SERVER
     message_id: ClassVar[int] = 9

@@ -131,8 +131,8 @@ class AccountKey(Message):
 class TakeAccountKey(Request):
     """The private key of one account, for one signature that the person confirmed.
 
-    Granted once for a confirmation that the trusted screen reported as approved, to the very process
-    that asked for it and for the very content that was shown; refused otherwise.
+    Granted once for a confirmation that the trusted screen reported as approved, to the very
+    process that asked for it and for the very content that was shown; refused otherwise.
     """
 
     server: ClassVar[str] = SERVER
@@ -172,7 +172,7 @@ class WaitUnlocked(Request):
 
 @dataclass(frozen=True, slots=True)
 class CheckPin(Request):
-    """Yes or no for an unlocked device (before the words are shown); a wrong one costs an attempt."""
+    """Yes or no for an unlocked device; a wrong PIN costs an attempt."""
 
     server: ClassVar[str] = SERVER
     message_id: ClassVar[int] = 11

@@ -10,11 +10,13 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from primegap.keyos.errors import RequestError, Status
 from primegap.keyos.frame import Caller, Frame, Kind, Trust
-from primegap.keyos.manifest import PermissionTable
+
+if TYPE_CHECKING:
+    from primegap.keyos.manifest import PermissionTable
 
 MAX_CONNECTIONS: Final = 32  # of one process, as in the original (P-10)
 MAX_PENDING_PER_SERVER: Final = 128  # one queue page of the original (P-10)
@@ -94,12 +96,10 @@ class Router:
         actions: list[Action] = []
         if self._running.get(role) == instance:
             del self._running[role]
-            for pending in self._pending[role].values():
-                actions.append(
-                    ToClient(
-                        pending.connection, _error(pending.correlation, Status.SERVER_GONE)
-                    )
-                )
+            actions += [
+                ToClient(pending.connection, _error(pending.correlation, Status.SERVER_GONE))
+                for pending in self._pending[role].values()
+            ]
             self._pending[role].clear()
         for number, connection in list(self._connections.items()):
             if connection.instance == instance:

@@ -1,4 +1,4 @@
-"""The manifest file of a process: TOML, parsed strictly; unknown keys refuse it as a whole (P-3)."""
+"""The manifest file of a process: TOML, parsed strictly, refused as a whole (P-3)."""
 
 from __future__ import annotations
 

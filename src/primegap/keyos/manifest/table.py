@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from primegap.keyos.errors import ManifestError
-from primegap.keyos.manifest.schema import Manifest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from primegap.keyos.manifest.schema import Manifest
 
 
 class PermissionTable:

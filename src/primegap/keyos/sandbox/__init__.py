@@ -1,3 +1,3 @@
-"""The kernel's side of isolation: namespaces, Landlock, seccomp, limits (keyos-model, section 15)."""
+"""Isolation by the kernel: namespaces, Landlock, seccomp, limits (keyos-model, section 15)."""
 
 from __future__ import annotations

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import ctypes
 import os
-from collections.abc import Iterable
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from primegap.keyos.errors import SandboxError
 from primegap.keyos.sandbox.libc import raw_syscall
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 # The three calls have the same numbers on every architecture.
 _SYS_CREATE_RULESET: Final = 444
@@ -30,14 +32,7 @@ TRUNCATE: Final = 1 << 14
 
 READ_ONLY: Final = READ_FILE | READ_DIR
 READ_WRITE: Final = (
-    READ_FILE
-    | READ_DIR
-    | WRITE_FILE
-    | REMOVE_DIR
-    | REMOVE_FILE
-    | MAKE_DIR
-    | MAKE_REG
-    | TRUNCATE
+    READ_FILE | READ_DIR | WRITE_FILE | REMOVE_DIR | REMOVE_FILE | MAKE_DIR | MAKE_REG | TRUNCATE
 )
 DEVICE: Final = READ_FILE | WRITE_FILE
 

@@ -24,7 +24,7 @@ EXIT_CRASHED: Final = 70
 def main() -> None:
     """Entry of the script."""
     order: dict[str, Any] = json.loads(_read_order(int(sys.argv[1])))
-    sys.path[:] = order["stdlib_path"] + order["python_path"]
+    sys.path += order["python_path"]
     from primegap.keyos.errors import SandboxError
 
     try:
@@ -54,9 +54,7 @@ def _confine(order: dict[str, Any]) -> None:
     if child:
         _wait_for(child, order["keep_fds"])
     libc.prctl(libc.PR_SET_PDEATHSIG, 9, what="cannot tie the process to its parent")
-    namespaces.build_root(order["read_only"], order["data"], order["devices"])
-    for link, target in order["links"].items():
-        os.symlink(target, link) if not os.path.lexists(link) else None
+    namespaces.build_root(order["read_only"], order["links"], order["data"], order["devices"])
     if uid is not None:
         namespaces.become(uid, uid)
     libc.drop_capabilities()
@@ -68,7 +66,7 @@ def _confine(order: dict[str, Any]) -> None:
     rules = [(path, landlock.READ_ONLY) for path in order["read_only"] if os.path.isdir(path)]
     rules += [(path, landlock.READ_FILE) for path in order["read_only"] if not os.path.isdir(path)]
     rules += [(path, landlock.DEVICE) for path in [*namespaces.DEVICES, *order["devices"]]]
-    rules.append((namespaces.TMP, landlock.READ_WRITE))
+    rules.append((namespaces.SCRATCH, landlock.READ_WRITE))
     if order["data"] is not None:
         rules.append((namespaces.DATA, landlock.READ_WRITE))
     landlock.restrict(rules)
@@ -95,12 +93,13 @@ def _run(order: dict[str, Any]) -> None:
     import importlib
 
     from primegap.keyos.process import Process
+    from primegap.keyos.sandbox import namespaces
 
     module, _, function = order["entry"].partition(":")
     loop = asyncio.get_event_loop_policy().get_event_loop()
     try:
         entry = getattr(importlib.import_module(module), function)
-        process = Process(order, loop=loop)
+        process = Process(order, data=namespaces.DATA, loop=loop)
         loop.run_until_complete(process.run(entry))
     except Exception as error:  # noqa: BLE001 - the top of the process: report and end
         _die(_describe(order, error), EXIT_CRASHED)

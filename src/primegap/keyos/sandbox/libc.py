@@ -59,7 +59,7 @@ def _per_machine(table: dict[str, int], what: str) -> int:
 
 
 def prctl(option: int, arg2: int = 0, arg3: int = 0, *, what: str) -> None:
-    """Call prctl(2)."""
+    """Change an attribute of this process."""
     _check(
         _libc.prctl(
             option, ctypes.c_ulong(arg2), ctypes.c_ulong(arg3), ctypes.c_ulong(0), ctypes.c_ulong(0)
@@ -74,13 +74,16 @@ def prctl_pointer(option: int, arg2: int, pointer: object, *, what: str) -> None
 
 
 def unshare(flags: int) -> None:
-    """Call unshare(2)."""
+    """Leave namespaces of the host for new ones."""
     _check(_libc.unshare(flags), "cannot make new namespaces")
 
 
 def mount(source: str | None, target: str, kind: str | None, flags: int, data: str | None) -> None:
-    """Call mount(2)."""
-    encode = lambda text: None if text is None else text.encode()  # noqa: E731
+    """Mount, bind or remount."""
+
+    def encode(text: str | None) -> bytes | None:
+        return None if text is None else text.encode()
+
     _check(
         _libc.mount(
             encode(source), encode(target), encode(kind), ctypes.c_ulong(flags), encode(data)
@@ -95,7 +98,7 @@ def umount_detach(target: str) -> None:
 
 
 def pivot_root(new_root: str, put_old: str) -> None:
-    """Call pivot_root(2)."""
+    """Make a mount the root of this mount namespace."""
     number = _per_machine(_SYS_PIVOT_ROOT, "pivot_root")
     _check(_libc.syscall(number, new_root.encode(), put_old.encode()), "cannot change the root")
 

@@ -23,8 +23,10 @@ _LOCKED_FLAGS: Final = {  # statvfs flag -> mount flag that a remount in a user 
     os.ST_NODEV: libc.MS_NODEV,
     os.ST_NOEXEC: libc.MS_NOEXEC,
 }
-DATA: Final = "/data"
-TMP: Final = "/tmp"  # noqa: S108
+DATA: Final = (
+    "/.primegap/data"  # not /data or /tmp: the program itself may be installed below those
+)
+SCRATCH: Final = "/.primegap/scratch"
 
 
 def enter_namespaces(*, as_root: bool) -> None:
@@ -45,7 +47,8 @@ def enter_namespaces(*, as_root: bool) -> None:
     except SandboxError as error:
         raise SandboxError(
             f"{error}. Allow unprivileged user namespaces "
-            "(sysctl kernel.unprivileged_userns_clone=1, kernel.apparmor_restrict_unprivileged_userns=0) "
+            "(sysctl kernel.unprivileged_userns_clone=1 and, with AppArmor, "
+            "kernel.apparmor_restrict_unprivileged_userns=0) "
             "or start the device as root"
         ) from error
     try:
@@ -56,11 +59,18 @@ def enter_namespaces(*, as_root: bool) -> None:
         raise SandboxError(f"cannot map the user id: {error.strerror}") from error
 
 
-def build_root(read_only: list[str], data: str | None, devices: list[str]) -> None:
-    """Make the new root and move into it: `read_only` trees, /data, /tmp and a few devices."""
+def build_root(
+    read_only: list[str], links: dict[str, str], data: str | None, devices: list[str]
+) -> None:
+    """Make the new root and move into it: `read_only` trees, own folder, scratch, some devices.
+
+    `links` are symbolic links of the new root, path to target (`/lib` is one on most systems).
+    """
     libc.mount(None, "/", None, libc.MS_REC | libc.MS_PRIVATE, None)
     # Everything to be shown is opened first: the stage hides what lies below it on the host.
-    sources = {path: os.open(path, os.O_PATH | os.O_CLOEXEC) for path in [*read_only, *DEVICES, *devices]}
+    sources = {
+        path: os.open(path, os.O_PATH | os.O_CLOEXEC) for path in [*read_only, *DEVICES, *devices]
+    }
     if data is not None:
         sources[DATA] = os.open(data, os.O_PATH | os.O_CLOEXEC)
     libc.mount("tmpfs", _STAGE, "tmpfs", libc.MS_NOSUID | libc.MS_NODEV, _ROOT_OPTIONS)
@@ -73,10 +83,12 @@ def build_root(read_only: list[str], data: str | None, devices: list[str]) -> No
         writable = path == DATA or not is_directory
         _restrict_mount(target, writable=writable, device=path.startswith("/dev/"))
         os.close(fd)
-    _make_mount_point(_STAGE + TMP, is_directory=True)
+    for link, target in links.items():
+        Path(_STAGE + link).symlink_to(target)
+    _make_mount_point(_STAGE + SCRATCH, is_directory=True)
     libc.mount(
         "tmpfs",
-        _STAGE + TMP,
+        _STAGE + SCRATCH,
         "tmpfs",
         libc.MS_NOSUID | libc.MS_NODEV | libc.MS_NOEXEC,
         _TMP_OPTIONS,
@@ -89,7 +101,11 @@ def build_root(read_only: list[str], data: str | None, devices: list[str]) -> No
     libc.umount_detach("/.host")
     Path("/.host").rmdir()
     libc.mount(
-        None, "/", None, libc.MS_REMOUNT | libc.MS_RDONLY | libc.MS_NOSUID | libc.MS_NODEV, _ROOT_OPTIONS
+        None,
+        "/",
+        None,
+        libc.MS_REMOUNT | libc.MS_RDONLY | libc.MS_NOSUID | libc.MS_NODEV,
+        _ROOT_OPTIONS,
     )
 
 

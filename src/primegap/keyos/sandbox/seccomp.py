@@ -55,7 +55,10 @@ def build_filter(profile: str, machine: str) -> bytes:
     if machine not in _AUDIT_ARCH:
         raise SandboxError(f"no system call table for {machine} processors")
     column = list(_AUDIT_ARCH).index(machine)
-    number = lambda name: NUMBERS[name][column]  # noqa: E731
+
+    def number(name: str) -> int:
+        return NUMBERS[name][column]
+
     out = [
         _instruction(_LD_ABS, _OFF_ARCH),
         _instruction(_JEQ, _AUDIT_ARCH[machine], 1, 0),

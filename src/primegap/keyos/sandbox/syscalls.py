@@ -1,9 +1,10 @@
 """System call numbers (x86-64, arm64) and the allow-lists of the roles (keyos-model, section 16.4).
 
 A call that is not listed fails with EPERM. Absent on purpose from every list: socket, socketpair,
-connect, bind, listen (channels are inherited), fork without threads, execve, ptrace, process_vm_*,
-pidfd_getfd, bpf, perf_event_open, userfaultfd, io_uring_*, the key ring, mounts, unshare, setns,
-module and kexec calls, open_by_handle_at, kcmp, personality, kill, symbolic and hard links, mknod.
+connect, bind (channels and the one listening socket are inherited), fork without threads, execve,
+ptrace, process_vm_*, pidfd_getfd, bpf, perf_event_open, userfaultfd, io_uring_*, the key ring,
+mounts, unshare, setns, module and kexec calls, open_by_handle_at, kcmp, personality, kill, symbolic
+and hard links, mknod.
 """
 
 from __future__ import annotations
@@ -67,6 +68,7 @@ NUMBERS: Final[dict[str, tuple[int, int]]] = {
     "gettimeofday": (96, 169),
     "getuid": (102, 174),
     "ioctl": (16, 29),
+    "listen": (50, 201),
     "lseek": (8, 62),
     "lstat": (6, ABSENT),
     "madvise": (28, 233),
@@ -137,6 +139,7 @@ BASE: Final[frozenset[str]] = frozenset(NUMBERS) - {
     "clone",
     "clone3",
     "ioctl",
+    "listen",
     "sendfile",
     "shutdown",
     "wait4",
@@ -147,6 +150,6 @@ PROFILES: Final[dict[str, frozenset[str]]] = {
     "app": BASE,
     "service": BASE,
     "radio": BASE | {"shutdown"},
-    "panel": BASE | {"accept4", "shutdown", "sendfile"},
+    "panel": BASE | {"accept4", "listen", "shutdown", "sendfile"},
 }
 "Allow-list by role. `clone` and `ioctl` are judged by their arguments, in seccomp.py."

@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from primegap.keyos.errors import KeyosError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 MAX_FILE_BYTES: Final = 8 << 20  # no state file of ours comes near; a larger one is not ours
 
@@ -17,7 +19,7 @@ class StorageError(KeyosError):
     """A file of the device cannot be read or written."""
 
     code = "storage-failed"
-    hint = "The device's storage cannot be used: check free space and permissions of its data directory."
+    hint = "The storage cannot be used: check free space and permissions of the data directory."
 
     @classmethod
     def from_os(cls, what: str, error: OSError) -> StorageError:
@@ -49,7 +51,7 @@ def read_file(path: Path) -> bytes | None:
 
 
 def write_file(path: Path, data: bytes) -> None:
-    """Replace a file's content in one step: temporary file, fsync, rename, fsync of the directory."""
+    """Replace a file's content in one step: new file, fsync, rename, fsync of the directory."""
     temporary = path.with_name(path.name + ".new")
     try:
         fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from typing_extensions import override
 
 from primegap.keyos.storage.files import StorageError, read_file, remove_file, write_file
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 MAGIC: Final = b"PGSF\x01"
 NONCE_BYTES: Final = 12
@@ -29,10 +32,14 @@ class SealedFile:
         self._path = directory / name
         self._associated = MAGIC + name.encode()
         key = HKDF(
-            algorithm=SHA256(), length=32, salt=None, info=b"primegap:sealed-file:v1:" + name.encode()
+            algorithm=SHA256(),
+            length=32,
+            salt=None,
+            info=b"primegap:sealed-file:v1:" + name.encode(),
         ).derive(app_seed)
         self._aead = ChaCha20Poly1305(key)
 
+    @override
     def __repr__(self) -> str:
         return f"<SealedFile {self._path.name}>"
 
@@ -51,7 +58,9 @@ class SealedFile:
         try:
             return self._aead.decrypt(data[len(MAGIC) : head], data[head:], self._associated)
         except InvalidTag:
-            raise StorageError(f"{self._path.name} was altered or belongs to another seed") from None
+            raise StorageError(
+                f"{self._path.name} was altered or belongs to another seed"
+            ) from None
 
     def write(self, plaintext: bytes) -> None:
         """Replace the content in one step."""

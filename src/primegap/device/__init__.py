@@ -1,0 +1,3 @@
+"""Puts a device together and runs it."""
+
+from __future__ import annotations

@@ -1,0 +1,50 @@
+"""Errors of starting and driving a device."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class DeviceError(Exception):
+    """Root of the device room's errors."""
+
+    code: ClassVar[str] = "device"
+    hint: ClassVar[str] = "The device could not be started."
+
+
+class DataDirectoryError(DeviceError):
+    """The data directory cannot be used."""
+
+    code = "data-directory"
+    hint = "Choose a data directory that you can write to (--data-dir)."
+
+
+class DataDirectoryBusyError(DataDirectoryError):
+    """Another device runs on this data directory."""
+
+    code = "data-directory-busy"
+    hint = "A device runs on this data directory. Stop it, or choose another (--data-dir)."
+
+
+class DataDirectoryModeError(DataDirectoryError):
+    """Development and ordinary devices never share a data directory."""
+
+    code = "data-directory-mode"
+    hint = (
+        "Automation is only for devices that were never used without it. "
+        "Choose another data directory (--data-dir)."
+    )
+
+
+class PortBusyError(DeviceError):
+    """The port for the device page is taken."""
+
+    code = "port-busy"
+    hint = "Another program uses this port. Choose another with --port, or 0 for any free one."
+
+
+class AutomationError(DeviceError):
+    """An automation request cannot be carried out; the device is unchanged."""
+
+    code = "automation"
+    hint = "The screen does not offer this now."

@@ -1,0 +1,223 @@
+"""Prepares what a device needs from the outside world and starts its core.
+
+The launcher is the only part that opens listening sockets and reads settings of the host. It makes
+the data directory, takes its lock, binds the page's port on the loopback, and then hands everything
+to a core process with a clean interpreter.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import secrets
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from typing import IO, TYPE_CHECKING, Any, Final
+
+from primegap.device.errors import (
+    DataDirectoryBusyError,
+    DataDirectoryError,
+    DataDirectoryModeError,
+    PortBusyError,
+)
+from primegap.keyos.channel import seal_object
+from primegap.keyos.core.builtin import PACKAGE
+from primegap.keyos.core.order import find_runtime
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+LOOPBACK: Final = "127.0.0.1"
+MARKER: Final = "device.json"
+LOCK: Final = "lock"
+TOKEN: Final = "page-token"  # noqa: S105 - the name of a file
+FORMAT: Final = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceSettings:
+    """How a device is to run."""
+
+    data: Path
+    "Data directory: one device for ever."
+    network: str
+    "`regtest`, `signet`, `testnet4` or `mainnet`."
+    development: bool = False
+    "Automation on: only for a data directory that was never used without it."
+    port: int = 0
+    "Port of the device page on the loopback; 0 for any."
+    bluetooth: str | None = None
+    "HCI transport of the Bluetooth chip (`unix-client:PATH`, `usb:0`, …); None: no chip."
+
+
+@dataclass(slots=True)
+class StartedDevice:
+    """A device that was started."""
+
+    process: subprocess.Popen[bytes]
+    "Core. Its standard output carries one JSON event a line."
+    url: str
+    "The device page."
+    token: str
+    "Secret of this start: opens the page and the automation API."
+
+    @property
+    def events(self) -> IO[bytes]:
+        """Stream of JSON lines."""
+        assert self.process.stdout is not None
+        return self.process.stdout
+
+    @property
+    def page(self) -> str:
+        """Address that opens the page in a browser."""
+        return f"{self.url}/?token={self.token}"
+
+
+def prepare_data_directory(data: Path, *, development: bool) -> int:
+    """Create or check the data directory; return the descriptor that holds its lock.
+
+    Raises:
+        DataDirectoryError: it cannot be written, is in use, or belongs to the other kind of device.
+    """
+    try:
+        data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = os.open(data / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise DataDirectoryError(f"cannot use {data}: {error.strerror}") from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _check_marker(data, development=development)
+    except BlockingIOError:
+        os.close(lock)
+        raise DataDirectoryBusyError(f"{data} is in use") from None
+    except BaseException:
+        os.close(lock)
+        raise
+    return lock
+
+
+def _check_marker(data: Path, *, development: bool) -> None:
+    from primegap.keyos.storage import StorageError, read_file, write_file
+
+    mode = "development" if development else "ordinary"
+    try:
+        present = read_file(data / MARKER)
+        if present is None:
+            if any(path.name not in (LOCK, MARKER + ".new") for path in data.iterdir()):
+                raise DataDirectoryError(f"{data} holds other files")
+            content = json.dumps({"format": FORMAT, "mode": mode}) + "\n"
+            write_file(data / MARKER, content.encode())
+            return
+    except StorageError as error:
+        raise DataDirectoryError(f"{error}. {error.hint}") from error
+    try:
+        found = json.loads(present)
+        known = found["mode"] if found["format"] == FORMAT else None
+    except (ValueError, KeyError, TypeError):
+        known = None
+    if known not in ("development", "ordinary"):
+        raise DataDirectoryError(f"{data / MARKER} is damaged or of another version")
+    if known != mode:
+        raise DataDirectoryModeError(f"{data} belongs to {_article(known)} device")
+
+
+def _article(mode: str) -> str:
+    return "a development" if mode == "development" else "an ordinary"
+
+
+def listen(port: int) -> socket.socket:
+    """Bind a port on the loopback.
+
+    Raises:
+        PortBusyError: it is taken or may not be used.
+    """
+    sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        sock.bind((LOOPBACK, port))
+        sock.listen(64)
+    except OSError as error:
+        sock.close()
+        reason = (
+            "is in use" if error.errno == errno.EADDRINUSE else f"cannot be used: {error.strerror}"
+        )
+        raise PortBusyError(f"port {port} {reason}") from error
+    return sock
+
+
+def start_device(
+    settings: DeviceSettings, *, journal: IO[bytes] | int | None = None
+) -> StartedDevice:
+    """Start a device and return at once; `journal` receives its log lines (standard error).
+
+    Raises:
+        DeviceError: the data directory or the port cannot be used; nothing was started.
+    """
+    started_s = time.monotonic()
+    lock = prepare_data_directory(settings.data, development=settings.development)
+    try:
+        page_socket = listen(settings.port)
+    except PortBusyError:
+        os.close(lock)
+        raise
+    token = secrets.token_urlsafe(24)
+    port = page_socket.getsockname()[1]
+    url = f"http://{LOOPBACK}:{port}"
+    _write_token(settings.data / TOKEN, token)
+    runtime = find_runtime(PACKAGE.parent)
+    order = seal_object(
+        json.dumps(
+            {
+                "python_path": runtime.python_path,
+                "started_s": started_s,
+                "data": str(settings.data.resolve()),
+                "development": settings.development,
+                "supplies": _supplies(settings, token, page_socket.fileno()),
+            }
+        ).encode()
+    )
+    process = subprocess.Popen(  # noqa: S603 - our own interpreter and our own file
+        [sys.executable, "-I", "-S", "-B", str(PACKAGE / "keyos/core/main.py"), str(order)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=journal,
+        pass_fds=[order, lock, page_socket.fileno()],
+        env={"LC_ALL": "C.UTF-8"},
+    )
+    os.close(order)
+    os.close(lock)
+    page_socket.close()
+    return StartedDevice(process, url, token)
+
+
+def _supplies(settings: DeviceSettings, token: str, page_fd: int) -> dict[str, Any]:
+    supplies: dict[str, Any] = {
+        "panel": {"config": {"token": token}, "fds": {"page": page_fd}, "devices": []},
+        "ui": {"config": {"network": settings.network}, "fds": {}, "devices": []},
+        "bitcoin": {"config": {"network": settings.network}, "fds": {}, "devices": []},
+    }
+    if settings.bluetooth is not None:
+        supplies["radio"] = {"config": _radio_config(settings.bluetooth), "fds": {}, "devices": []}
+    return supplies
+
+
+def _radio_config(transport: str) -> dict[str, Any]:
+    scheme, _, path = transport.partition(":")
+    if scheme in ("unix", "unix-client"):
+        # The sandbox forbids sockets: core connects and hands the stream over.
+        return {"hci_unix": path}
+    return {"hci_transport": transport}
+
+
+def _write_token(path: Path, token: str) -> None:
+    from primegap.keyos.storage import StorageError, write_file
+
+    try:
+        write_file(path, token.encode() + b"\n")
+    except StorageError as error:
+        raise DataDirectoryError(f"{error}. {error.hint}") from error

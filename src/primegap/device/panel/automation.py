@@ -1,0 +1,118 @@
+"""The automatic finger: reads the screen as data and touches it, as a person would.
+
+There is no shortcut: a press becomes a touch at the middle of the target, held as long as the
+target asks for; the trusted screen judges it like any other touch.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Final
+
+import cbor2
+
+from primegap.device.errors import AutomationError
+from primegap.keyos.api.panel import Touch
+
+if TYPE_CHECKING:
+    from primegap.device.panel.state import PanelState
+    from primegap.keyos.api.panel import ShowFrame, Target
+
+HOLD_MARGIN_S: Final = 0.15
+TAP_S: Final = 0.02
+SETTLE_S: Final = 1.5  # how long a press waits for the screen to react before it answers
+MAX_TYPED: Final = 64
+
+
+class Automation:
+    """What the automation API can do to one panel."""
+
+    def __init__(self, state: PanelState) -> None:
+        self._state = state
+        self._finger = asyncio.Lock()
+
+    def screen(self) -> dict[str, Any]:
+        """Return the present screen as data."""
+        frame = self._frame()
+        tree = cbor2.loads(frame.tree)
+        return {
+            "frame": frame.number,
+            "page": frame.page,
+            "pages": frame.pages,
+            "screen": _plain(tree),
+            "targets": [
+                {
+                    "id": target.id,
+                    "label": target.label,
+                    "rect": [target.left, target.top, target.right, target.bottom],
+                    "hold_ms": target.hold_ms,
+                }
+                for target in frame.targets
+            ],
+        }
+
+    def _frame(self) -> ShowFrame:
+        if self._state.frame is None:
+            raise AutomationError("the display is still dark")
+        return self._state.frame
+
+    async def wait(self, *, screen: str | None, target: str | None, timeout_s: float) -> None:
+        """Wait until a screen with this id, or a target with this id, is on the display."""
+        if screen is None and target is None:
+            raise AutomationError("say which screen or target to wait for")
+
+        def ready(frame: ShowFrame) -> bool:
+            fits = screen is None or screen_id(frame) == screen
+            return fits and (target is None or any(t.id == target for t in frame.targets))
+
+        await self._state.wait_for(ready, timeout_s)
+
+    async def press(self, name: str) -> None:
+        """Press a target by its id, holding it if it asks for that."""
+        async with self._finger:
+            await self._press(name)
+
+    async def type(self, text: str) -> None:
+        """Press the keys of the keypad on the screen one after another."""
+        if not 0 < len(text) <= MAX_TYPED:
+            raise AutomationError(f"type 1 to {MAX_TYPED} characters")
+        async with self._finger:
+            for character in text:
+                await self._press(f"key:{character}")
+
+    async def _press(self, name: str) -> None:
+        target = self._state.target(name)
+        if target is None:
+            shown = ", ".join(t.id for t in self._frame().targets)
+            raise AutomationError(f"no target {name!r} on the screen; there are: {shown or 'none'}")
+        before = self._frame().number
+        x, y = (target.left + target.right) // 2, (target.top + target.bottom) // 2
+        self._state.touch(Touch("down", x, y))
+        await asyncio.sleep(_held_s(target))
+        self._state.touch(Touch("up", x, y))
+        try:
+            await self._state.wait_for(lambda frame: frame.number > before, SETTLE_S)
+        except TimeoutError:
+            return
+
+
+def screen_id(frame: ShowFrame) -> str:
+    """Return the id in a frame's screen tree."""
+    tree = cbor2.loads(frame.tree)
+    value = tree.get("id") if isinstance(tree, dict) else None
+    return value if isinstance(value, str) else ""
+
+
+def _held_s(target: Target) -> float:
+    return target.hold_ms / 1000 + HOLD_MARGIN_S if target.hold_ms else TAP_S
+
+
+def _plain(value: Any) -> Any:
+    """Make CBOR values fit JSON: bytes as hex."""
+    if isinstance(value, bytes):
+        return value.hex()
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value

@@ -1,0 +1,298 @@
+"""The panel's HTTP side: the page that shows the trusted screen, and the automation API.
+
+Everything needs the token of this start: as `Authorization: Bearer …`, or as the cookie that
+`/?token=…` sets. Automation exists only on a development device; on any other its paths are not
+there at all. It can do what a finger and a camera picture can do, and nothing more: it reads the
+screen as data, touches places on it, and holds pictures up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hmac
+from typing import TYPE_CHECKING, Any, Final
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.routing import Mount, Route, WebSocketRoute
+from starlette.staticfiles import StaticFiles
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from primegap.device.errors import AutomationError
+from primegap.device.panel.automation import Automation
+from primegap.device.panel.state import MAX_PICTURE_BYTES, MAX_WATCHERS
+from primegap.keyos.api.panel import Touch
+from primegap.web.device_page import device_page
+from primegap.web.security import COOKIE, STATIC, security_headers
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from starlette.requests import HTTPConnection, Request
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
+    from primegap.device.panel.state import PanelState
+
+MAX_JSON_BYTES: Final = 16 << 10
+PICTURE_TIMEOUT_S: Final = 5.0
+MAX_WAIT_S: Final = 120.0
+
+
+class TokenGate:
+    """Lets through only requests that carry the token and come to a loopback host name."""
+
+    def __init__(self, app: ASGIApp, token: str) -> None:
+        self._app = app
+        self._token = token
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Judge one request or socket."""
+        if scope["type"] not in ("http", "websocket"):
+            return
+        if self._open_path(scope["path"]) or self._allowed(scope):
+            await self._app(scope, receive, send)
+            return
+        if scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1008})
+            return
+        response = _error(401, "token", "Open the address that the device printed at its start.")
+        await response(scope, receive, send)
+
+    @staticmethod
+    def _open_path(path: str) -> bool:
+        return path == "/" or path.startswith("/static/")
+
+    def _allowed(self, scope: Scope) -> bool:
+        headers = dict(scope["headers"])
+        # A page of another site cannot set this header, and the cookie is SameSite=Strict.
+        bearer = headers.get(b"authorization", b"").decode("latin-1").removeprefix("Bearer ")
+        if hmac.compare_digest(bearer.encode(), self._token.encode()):
+            return True
+        origin = headers.get(b"origin")
+        host = headers.get(b"host", b"")
+        if origin is not None and origin != b"http://" + host:
+            return False
+        return has_cookie(headers.get(b"cookie", b"").decode("latin-1"), self._token)
+
+
+def has_cookie(header: str, token: str) -> bool:
+    """Whether a Cookie header carries the token."""
+    for part in header.split(";"):
+        name, _, value = part.strip().partition("=")
+        if name == COOKIE and hmac.compare_digest(value.encode(), token.encode()):
+            return True
+    return False
+
+
+def _error(status: int, code: str, hint: str) -> JSONResponse:
+    return JSONResponse({"error": code, "hint": hint}, status_code=status)
+
+
+def build_app(state: PanelState, *, token: str, automation: bool) -> Starlette:
+    """Return the ASGI application of the panel."""
+    panel = _Panel(state, token=token, automation=Automation(state))
+    routes = [
+        Route("/", panel.page),
+        Route("/screen.png", panel.screen_png),
+        Route("/picture", panel.picture, methods=["POST"]),
+        WebSocketRoute("/live", panel.live),
+        Mount("/static", StaticFiles(directory=STATIC)),
+    ]
+    if automation:
+        routes.append(
+            Mount(
+                "/api/v1",
+                routes=[
+                    Route("/screen", panel.screen),
+                    Route("/screen.png", panel.screen_png),
+                    Route("/wait", panel.wait, methods=["POST"]),
+                    Route("/press", panel.press, methods=["POST"]),
+                    Route("/type", panel.type_text, methods=["POST"]),
+                    Route("/touch", panel.touch, methods=["POST"]),
+                    Route("/scan", panel.scan, methods=["POST"]),
+                    WebSocketRoute("/events", panel.events),
+                ],
+            )
+        )
+    return Starlette(
+        routes=routes,
+        middleware=[
+            Middleware(security_headers),
+            Middleware(TokenGate, token=token),
+        ],
+    )
+
+
+def _guarded(
+    handler: Callable[[_Panel, Request], Awaitable[Response]],
+) -> Callable[[_Panel, Request], Awaitable[Response]]:
+    """Turn refusals of the automation into one JSON shape."""
+
+    async def run(panel: _Panel, request: Request) -> Response:
+        try:
+            return await handler(panel, request)
+        except AutomationError as error:
+            return _error(409, error.code, f"{error}.")
+        except TimeoutError:
+            return _error(408, "timeout", "The screen did not come in time.")
+
+    return run
+
+
+class _Panel:
+    """Handlers of one panel."""
+
+    def __init__(self, state: PanelState, *, token: str, automation: Automation) -> None:
+        self._state = state
+        self._token = token
+        self._automation = automation
+        self._watchers = 0
+
+    # -- page -----------------------------------------------------------------------------------
+
+    async def page(self, request: Request) -> Response:
+        given = request.query_params.get("token")
+        if given is not None:
+            if not hmac.compare_digest(given.encode(), self._token.encode()):
+                return _error(401, "token", "This address belongs to an earlier start.")
+            response: Response = RedirectResponse("/", status_code=303)
+            response.set_cookie(COOKIE, self._token, httponly=True, samesite="strict", path="/")
+            return response
+        if not has_cookie(request.headers.get("cookie", ""), self._token):
+            return _error(401, "token", "Open the address that the device printed at its start.")
+        return device_page()
+
+    async def screen_png(self, request: Request) -> Response:
+        png = self._state.png()
+        if not png:
+            return _error(503, "dark", "The display is still dark.")
+        return Response(png, media_type="image/png", headers={"Cache-Control": "no-store"})
+
+    async def picture(self, request: Request) -> Response:
+        image = await _body(request, MAX_PICTURE_BYTES)
+        verdict = await self._state.hold_up_picture(image, PICTURE_TIMEOUT_S)
+        return JSONResponse({"verdict": verdict})
+
+    async def live(self, socket: WebSocket) -> None:
+        """Frames out (binary PNG), touches in (JSON)."""
+        async with self._watching(socket) as welcome:
+            if not welcome:
+                return
+            sender = asyncio.create_task(self._send_frames(socket))
+            try:
+                while True:
+                    message = await socket.receive_json()
+                    touch = _touch(message)
+                    if touch is not None:
+                        self._state.touch(touch)
+            except (WebSocketDisconnect, ValueError, KeyError):
+                pass
+            finally:
+                sender.cancel()
+
+    async def _send_frames(self, socket: WebSocket) -> None:
+        number = -1
+        with contextlib.suppress(WebSocketDisconnect, RuntimeError):
+            while True:
+                frame = await self._state.next_frame(number)
+                number = frame.number
+                await socket.send_bytes(self._state.png())
+
+    @contextlib.asynccontextmanager
+    async def _watching(self, socket: WebSocket) -> Any:
+        if self._watchers >= MAX_WATCHERS:
+            await socket.close(1013)
+            yield False
+            return
+        self._watchers += 1
+        await socket.accept()
+        try:
+            yield True
+        finally:
+            self._watchers -= 1
+
+    # -- automation -----------------------------------------------------------------------------
+
+    @_guarded
+    async def screen(self, request: Request) -> Response:
+        return JSONResponse(self._automation.screen())
+
+    @_guarded
+    async def wait(self, request: Request) -> Response:
+        body = await _json(request)
+        timeout_s = min(float(body.get("timeout_s", 10)), MAX_WAIT_S)
+        await self._automation.wait(
+            screen=body.get("screen"), target=body.get("target"), timeout_s=timeout_s
+        )
+        return JSONResponse(self._automation.screen())
+
+    @_guarded
+    async def press(self, request: Request) -> Response:
+        body = await _json(request)
+        await self._automation.press(str(body.get("target", "")))
+        return JSONResponse(self._automation.screen())
+
+    @_guarded
+    async def type_text(self, request: Request) -> Response:
+        body = await _json(request)
+        await self._automation.type(str(body.get("text", "")))
+        return JSONResponse(self._automation.screen())
+
+    @_guarded
+    async def touch(self, request: Request) -> Response:
+        touch = _touch(await _json(request))
+        if touch is None:
+            raise AutomationError("a touch has phase (down, move, up), x and y")
+        self._state.touch(touch)
+        return JSONResponse({})
+
+    @_guarded
+    async def scan(self, request: Request) -> Response:
+        image = await _body(request, MAX_PICTURE_BYTES)
+        verdict = await self._state.hold_up_picture(image, PICTURE_TIMEOUT_S)
+        return JSONResponse({"verdict": verdict})
+
+    async def events(self, socket: WebSocket) -> None:
+        """One JSON object a frame: the screen as data."""
+        async with self._watching(socket) as welcome:
+            if not welcome:
+                return
+            number = -1
+            with contextlib.suppress(WebSocketDisconnect, RuntimeError):
+                while True:
+                    frame = await self._state.next_frame(number)
+                    number = frame.number
+                    await socket.send_json(self._automation.screen())
+
+
+def _touch(message: Any) -> Touch | None:
+    if not isinstance(message, dict):
+        return None
+    phase, x, y = message.get("phase"), message.get("x"), message.get("y")
+    if phase not in ("down", "move", "up") or type(x) is not int or type(y) is not int:
+        return None
+    return Touch(phase, max(-1, min(x, 4096)), max(-1, min(y, 4096)))
+
+
+async def _body(request: HTTPConnection, limit: int) -> bytes:
+    data = bytearray()
+    async for chunk in request.stream():  # type: ignore[attr-defined]
+        data += chunk
+        if len(data) > limit:
+            raise AutomationError(f"the body is larger than {limit} bytes")
+    return bytes(data)
+
+
+async def _json(request: Request) -> dict[str, Any]:
+    import json
+
+    data = await _body(request, MAX_JSON_BYTES)
+    try:
+        body = json.loads(data or b"{}")
+    except ValueError:
+        raise AutomationError("the body is not JSON") from None
+    if not isinstance(body, dict):
+        raise AutomationError("the body is not a JSON object")
+    return body

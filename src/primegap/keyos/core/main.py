@@ -1,0 +1,67 @@
+"""Entry of the core process: `python -I -S -B main.py FD`, with the device's settings behind FD.
+
+Core is started by the launcher of the device with a clean interpreter: no site packages that it
+does not need, no environment. It opens no file but its data directory and listens on nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import Any
+
+
+def main() -> None:
+    """Read the settings, run the supervisor until the device stops, and exit with its status."""
+    fd = int(sys.argv[1])
+    settings: dict[str, Any] = json.loads(os.pread(fd, os.fstat(fd).st_size, 0))
+    os.close(fd)
+    sys.path += settings["python_path"]
+    import asyncio
+
+    sys.exit(asyncio.run(_run(settings)))
+
+
+async def _run(settings: dict[str, Any]) -> int:
+    import asyncio
+    import signal
+    import socket
+    from pathlib import Path
+
+    from primegap.keyos.core.builtin import PACKAGE, builtin_table
+    from primegap.keyos.core.journal import Journal
+    from primegap.keyos.core.order import find_runtime
+    from primegap.keyos.core.supervisor import Supervisor, Supply
+
+    journal = Journal(started_s=settings["started_s"])
+    supplies = {
+        role: Supply(
+            config=supply["config"],
+            sockets={name: socket.socket(fileno=fd) for name, fd in supply["fds"].items()},
+            devices=supply["devices"],
+        )
+        for role, supply in settings["supplies"].items()
+    }
+    supervisor = Supervisor(
+        builtin_table(),
+        find_runtime(PACKAGE.parent),
+        data=Path(settings["data"]),
+        development=settings["development"],
+        journal=journal,
+        supplies=supplies,
+    )
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, supervisor.stop)
+    journal.event("core-ready", pid=os.getpid())
+    supervisor.start_first()
+    reason = await supervisor.finished
+    journal.event("stopped", reason=reason)
+    if reason:
+        sys.stderr.write(f"The device stopped: {reason}\n")
+    return 1 if reason else 0
+
+
+if __name__ == "__main__":
+    main()
