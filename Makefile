@@ -1,0 +1,50 @@
+# primegap: two commands do everything. `make demo` runs the main job, `make test` runs every test.
+# Everything else is for people who change the code: see CONTRIBUTING.md.
+
+SHELL := /bin/bash
+PYTHON := .venv/bin/python
+ARGS ?=
+ONLY ?=
+
+.PHONY: help demo test check format bench docs screens lock clean setup setup-dev
+
+help: ## Show this list.
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+
+demo: setup ## Pair, receive, pay and sign by QR on a private chain; then stay open in the browser.
+	@$(PYTHON) -m primegap.cli demo $(ARGS)
+
+test: setup-dev ## Run every test.
+	@$(PYTHON) -bb -X dev -m pytest $(ARGS)
+
+check: setup-dev ## Static checks: format, lint, types, import contracts, docs.
+	@.venv/bin/ruff format --check .
+	@.venv/bin/ruff check .
+	@.venv/bin/mypy
+	@.venv/bin/lint-imports
+	@.venv/bin/mkdocs build --strict --quiet --site-dir build/site
+
+format: setup-dev ## Format the code.
+	@.venv/bin/ruff format .
+	@.venv/bin/ruff check --fix .
+
+bench: setup-dev ## Measure, each figure beside a limit or a peer (ONLY=name for one).
+	@$(PYTHON) -m benchmarks $(if $(ONLY),--only $(ONLY)) $(ARGS)
+
+docs: setup-dev ## Build the documentation into build/site.
+	@.venv/bin/mkdocs build --strict --site-dir build/site
+
+screens: setup-dev ## Draw sample screens of the device into build/screens.
+	@$(PYTHON) scripts/render_screens.py
+
+lock: setup-dev ## Resolve the dependencies again and write the lock files.
+	@scripts/lock
+
+setup: ## Make the virtual environment with the locked dependencies.
+	@scripts/setup runtime
+
+setup-dev: ## The same with the tools for tests and checks.
+	@scripts/setup dev
+
+clean: ## Remove everything that was built.
+	rm -rf .venv build dist site .mypy_cache .ruff_cache .pytest_cache .hypothesis
