@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from primegap.files import StorageError, StorageFullError, write_file
 from primegap.keyos.security import vault as vault_module
 from primegap.keyos.security.derivation import app_seed, seed_fingerprint
 from primegap.keyos.security.grants import GRANT_LIFE_S, Grants
@@ -18,8 +19,7 @@ from primegap.keyos.security.vault import (
     WipedError,
     WrongPinError,
 )
-from primegap.keyos.storage import SealedFile, StorageError, write_file
-from primegap.keyos.storage.files import StorageFullError
+from primegap.keyos.storage import SealedFile
 
 ENTROPY = bytes(range(16))
 

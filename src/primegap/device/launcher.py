@@ -102,7 +102,7 @@ def prepare_data_directory(data: Path, *, development: bool) -> int:
 
 
 def _check_marker(data: Path, *, development: bool) -> None:
-    from primegap.keyos.storage import StorageError, read_file, write_file
+    from primegap.files import StorageError, read_file, write_file
 
     mode = "development" if development else "ordinary"
     try:
@@ -215,7 +215,7 @@ def _radio_config(transport: str) -> dict[str, Any]:
 
 
 def _write_token(path: Path, token: str) -> None:
-    from primegap.keyos.storage import StorageError, write_file
+    from primegap.files import StorageError, write_file
 
     try:
         write_file(path, token.encode() + b"\n")

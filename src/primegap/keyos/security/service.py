@@ -6,13 +6,13 @@ import asyncio
 import os
 from typing import TYPE_CHECKING, Final
 
+from primegap.files import StorageError
 from primegap.keyos.api import security as api
 from primegap.keyos.errors import RequestError, Status
 from primegap.keyos.messages import Empty, Message
 from primegap.keyos.security.derivation import app_seed
 from primegap.keyos.security.grants import Grants
 from primegap.keyos.security.vault import Vault, VaultError, WrongPinError, check_pin
-from primegap.keyos.storage import StorageError
 
 if TYPE_CHECKING:
     from primegap.keyos.frame import Caller

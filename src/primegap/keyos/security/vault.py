@@ -17,8 +17,8 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING, ClassVar, Final
 
+from primegap.files import StorageError, read_file, remove_file, write_file
 from primegap.keyos.errors import KeyosError
-from primegap.keyos.storage import StorageError, read_file, remove_file, write_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable

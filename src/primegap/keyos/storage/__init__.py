@@ -1,8 +1,7 @@
-"""Files of a process, written so that a kill at any instruction loses nothing."""
+"""State of a process at rest."""
 
 from __future__ import annotations
 
-from primegap.keyos.storage.files import StorageError, read_file, remove_file, write_file
 from primegap.keyos.storage.sealed import SealedFile
 
-__all__ = ["SealedFile", "StorageError", "read_file", "remove_file", "write_file"]
+__all__ = ["SealedFile"]

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from typing_extensions import override
 
-from primegap.keyos.storage.files import StorageError, read_file, remove_file, write_file
+from primegap.files import StorageError, read_file, remove_file, write_file
 
 if TYPE_CHECKING:
     from pathlib import Path

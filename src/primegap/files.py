@@ -5,21 +5,22 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-from typing import TYPE_CHECKING, Final
-
-from primegap.keyos.errors import KeyosError
+from typing import TYPE_CHECKING, ClassVar, Final
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-MAX_FILE_BYTES: Final = 8 << 20  # no state file of ours comes near; a larger one is not ours
+MAX_FILE_BYTES: Final = 8 << 20  # no state file of ours comes near that
 
 
-class StorageError(KeyosError):
-    """A file of the device cannot be read or written."""
+class StorageError(Exception):
+    """A state file cannot be read or written."""
 
-    code = "storage-failed"
-    hint = "The storage cannot be used: check free space and permissions of the data directory."
+    code: ClassVar[str] = "storage-failed"
+    "Stable public code."
+    hint: ClassVar[str] = (
+        "The storage cannot be used: check free space and permissions of the data directory."
+    )
 
     @classmethod
     def from_os(cls, what: str, error: OSError) -> StorageError:

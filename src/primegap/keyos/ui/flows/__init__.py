@@ -1,0 +1,3 @@
+"""What the system itself shows, one module a flow: first start, lock, home, pairing, settings."""
+
+from __future__ import annotations

@@ -1,0 +1,60 @@
+"""What every flow can do: ask the person, call services, read the state of lock and link."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from primegap.keyos.api import link, security
+from primegap.keyos.errors import KeyosError, RequestError
+from primegap.keyos.ui import screens
+from primegap.keyos.ui.stage import Rank
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from primegap.keyos.ui.screen import Screen
+
+    from primegap.keyos.process import Process
+    from primegap.keyos.ui.stage import Stage
+
+NO_LINK = link.LinkState(0, "off", False, "", False, "", False)
+
+
+@dataclass(slots=True)
+class Context:
+    """Shared by the flows of one ui process."""
+
+    process: Process
+    stage: Stage
+    refresh: Callable[[], None]
+    "Draw again: something in the status bar changed."
+    lock: security.SecurityState = security.SecurityState(False, False, 10, "")
+    link: link.LinkState = NO_LINK
+    radio_on: bool = False
+    radio_present: bool = False
+
+    async def press(self, screen: Screen, rank: Rank = Rank.SYSTEM) -> str:
+        """Show a screen and return the id of what was pressed."""
+        return (await self.stage.ask(screen, rank)).id
+
+    async def tell(self, title: str, text: str, *, good: bool = False) -> None:
+        """Show a message until the person has read it."""
+        await self.press(screens.message(title, text, good=good))
+
+    async def enter(self, screen: Screen, rank: Rank = Rank.SYSTEM) -> str | None:
+        """Show a screen with a keypad; return what was typed, or None when it was left."""
+        ask = self.stage.add(screen, rank)
+        try:
+            action = await ask.answer
+            return "".join(ask.typed) if action.id == screens.DONE else None
+        finally:
+            ask.typed.clear()
+            self.stage.remove(ask)
+
+
+def reason(error: KeyosError) -> str:
+    """Return the sentence to show for a failed request."""
+    if isinstance(error, RequestError) and error.detail:
+        return error.detail
+    return error.hint

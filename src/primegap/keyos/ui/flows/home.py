@@ -1,0 +1,100 @@
+"""Home, pairing and settings."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final
+
+from primegap.keyos.api import core, link, security
+from primegap.keyos.errors import KeyosError
+from primegap.keyos.ui import screens
+from primegap.keyos.ui.flows.context import Context, reason
+from primegap.keyos.ui.flows.lock import unlock
+from primegap.keyos.ui.stage import Rank
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+PAIRING_TIMEOUT_S: Final = 300.0  # a shown pairing code is a secret in plain sight
+
+
+async def home(ui: Context, open_app: Callable[[str], None]) -> None:
+    """Run the home screen for as long as the device has a seed."""
+    while ui.lock.onboarded:
+        if not ui.lock.unlocked:
+            await unlock(ui)
+            continue
+        choice = await ui.press(screens.home(ui.link), Rank.HOME)
+        if choice == screens.PAIR:
+            await pair(ui)
+        elif choice == screens.COMPANION:
+            await companion(ui)
+        elif choice == screens.SETTINGS:
+            await settings(ui)
+        elif choice == screens.LOCK:
+            ui.lock = await ui.process.call(security.Logout(), security.SecurityState)
+        elif choice.startswith(screens.APP):
+            open_app(choice.removeprefix(screens.APP))
+
+
+async def pair(ui: Context) -> None:
+    """Show the pairing code until a companion paired, the person left, or time is over."""
+    if not ui.radio_on:
+        await ui.tell("Bluetooth is off", "Switch Bluetooth on in the settings, then pair again.")
+        return
+    try:
+        offer = await ui.process.call(link.StartPairing(), link.PairingOffer)
+    except KeyosError as error:
+        await ui.tell("Pairing is not possible", reason(error))
+        return
+    leaving = asyncio.ensure_future(ui.press(screens.pairing(offer.text)))
+    paired = asyncio.ensure_future(_paired(ui))
+    try:
+        await asyncio.wait(
+            (leaving, paired), timeout=PAIRING_TIMEOUT_S, return_when=asyncio.FIRST_COMPLETED
+        )
+    finally:
+        leaving.cancel()
+        paired.cancel()
+        await ui.process.call(link.StopPairing())
+    if ui.link.paired:
+        await companion(ui)
+
+
+async def _paired(ui: Context) -> None:
+    while not ui.link.paired:
+        await ui.process.call(link.WaitState(ui.link.version), link.LinkState)
+        await asyncio.sleep(0.05)  # the watcher of the link notes the state for all flows
+
+
+async def companion(ui: Context) -> None:
+    """Show the paired companion and its session's fingerprint; offer to unpair."""
+    if await ui.press(screens.companion(ui.link)) != screens.UNPAIR:
+        return
+    if await ui.press(screens.confirm_unpair(ui.link.peer_name)) == screens.CONFIRM:
+        await ui.process.call(link.Unpair())
+
+
+async def settings(ui: Context) -> None:
+    """Bluetooth switch, information, lock."""
+    while True:
+        choice = await ui.press(screens.settings(radio_on=ui.radio_on, radio=ui.radio_present))
+        if choice == screens.BLUETOOTH:
+            working = ui.stage.add(screens.working("Bluetooth"), screens.WORKING_RANK)
+            try:
+                await ui.process.call(core.SetRadio(not ui.radio_on))
+            finally:
+                ui.stage.remove(working)
+            await read_radio(ui)
+        elif choice == screens.ABOUT:
+            info = await ui.process.call(core.GetSystemInfo(), core.SystemInfo)
+            await ui.press(screens.about(ui.lock.fingerprint, info))
+        else:
+            return
+
+
+async def read_radio(ui: Context) -> None:
+    """Read from core whether the Bluetooth chip is on."""
+    info = await ui.process.call(core.GetSystemInfo(), core.SystemInfo)
+    ui.radio_on, ui.radio_present = info.radio_on, info.radio_present
+    ui.refresh()
