@@ -65,6 +65,10 @@ class Suite:
     updates_keys: bool = field(compare=False, repr=False)
     "Whether session keys move on every 65 536 records (suites page, key update)."
 
+    def __reduce__(self) -> tuple[Callable[[int], Suite], tuple[int]]:
+        # Bundles may be copied or pickled; the suite in them is one of two constants.
+        return suite_for_version, (self.version,)
+
     @property
     def public_key_size(self) -> int:
         """Bytes of a public key."""
