@@ -1,0 +1,160 @@
+"""BITCOIN: signing, accounts, broadcasting (API 5.5).
+
+The phone calls the app's routes, the device calls the service's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from primegap.quantumlink.api.codec import Choice, cbor_codec
+from primegap.quantumlink.api.empty import Empty
+from primegap.quantumlink.api.identifiers import BITCOIN_APP, BITCOIN_SERVICE
+from primegap.quantumlink.rpc import (
+    AppRouteKey,
+    RequestRoute,
+    ServiceRouteKey,
+    SubscriptionRoute,
+)
+
+MAX_PSBT_VALUE_BYTES: Final = (2 << 20) - 4096
+"""Most bytes of a value with a PSBT. A byte of a PSBT takes up to two on the wire (API 4.3), so
+this carries 1 MiB of the usual mixture; and it fits, with a page to spare for its envelope, the
+largest message that processes of the device hand each other (2 MiB)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignPsbtParams:
+    """A transaction for the user to review and the device to sign."""
+
+    account_id: str
+    "Of an account known from an account update."
+    psbt: bytes = field(repr=False)
+    "BIP 174, binary."
+
+
+class SignPsbtResponse(Choice):
+    """What became of it."""
+
+    __slots__ = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SignPsbtSigned(SignPsbtResponse):
+    """The device signed."""
+
+    variant = "Signed"
+    psbt: bytes = field(repr=False)
+    "BIP 174, binary, with signatures."
+
+
+@dataclass(frozen=True, slots=True)
+class SignPsbtRejected(SignPsbtResponse):
+    """The user refused on the device."""
+
+    variant = "Rejected"
+
+
+@dataclass(frozen=True, slots=True)
+class SignPsbtError(SignPsbtResponse):
+    """The device could not sign."""
+
+    variant = "Error"
+    error: str
+    "Text of the device, for a person."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountUpdatedEvent:
+    """An account was made or changed on the device."""
+
+    account_id: str
+    update: bytes = field(repr=False)
+    "Opaque to the protocol; ours is in `primegap.quantumlink.api.accounts`."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActiveSeedFingerprint:
+    """The seed, and passphrase, that is in use on the device now."""
+
+    fingerprint: str
+    has_passphrase: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BroadcastTransactionParams:
+    """A signed transaction for the phone to send to the network."""
+
+    account_id: str
+    psbt: bytes = field(repr=False)
+    "BIP 174, binary, with signatures."
+
+
+class BroadcastTransactionResponse(Choice):
+    """What became of it."""
+
+    __slots__ = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TransactionBroadcast(BroadcastTransactionResponse):
+    """The network took it."""
+
+    variant = "Broadcast"
+    txid: str
+    "Hexadecimal, in the usual reversed order."
+
+
+@dataclass(frozen=True, slots=True)
+class BroadcastTransactionError(BroadcastTransactionResponse):
+    """It was not sent, or the network refused it."""
+
+    variant = "Error"
+    error: str
+
+
+RequestSignPsbt: Final = RequestRoute(
+    name="RequestSignPsbt",
+    key=AppRouteKey(BITCOIN_APP, 1),
+    request=cbor_codec(SignPsbtParams),
+    answer=cbor_codec(SignPsbtResponse),
+    max_request_bytes=MAX_PSBT_VALUE_BYTES,
+    max_answer_bytes=MAX_PSBT_VALUE_BYTES,
+    timeout_s=None,
+)
+"Review and sign; open as long as the user takes."
+
+SubscribeAccountUpdated: Final = SubscriptionRoute(
+    name="SubscribeAccountUpdated",
+    key=AppRouteKey(BITCOIN_APP, 2),
+    request=cbor_codec(Empty),
+    event=cbor_codec(AccountUpdatedEvent),
+)
+"The accounts now and whenever one changes."
+
+RequestPassportActiveSeedFingerprint: Final = RequestRoute(
+    name="RequestPassportActiveSeedFingerprint",
+    key=AppRouteKey(BITCOIN_APP, 3),
+    request=cbor_codec(Empty),
+    answer=cbor_codec(ActiveSeedFingerprint),
+)
+"Read once which seed is active."
+
+SubscribePassportActiveSeedFingerprint: Final = SubscriptionRoute(
+    name="SubscribePassportActiveSeedFingerprint",
+    key=AppRouteKey(BITCOIN_APP, 4),
+    request=cbor_codec(Empty),
+    event=cbor_codec(ActiveSeedFingerprint),
+)
+"Which seed is active, now and whenever it changes."
+
+RequestBroadcastTransaction: Final = RequestRoute(
+    name="RequestBroadcastTransaction",
+    key=ServiceRouteKey(BITCOIN_SERVICE, 1),
+    request=cbor_codec(BroadcastTransactionParams),
+    answer=cbor_codec(BroadcastTransactionResponse),
+    max_request_bytes=MAX_PSBT_VALUE_BYTES,
+    timeout_s=30.0,  # the phone asks a server, which asks the network
+)
+"Send a transaction to the network."
