@@ -36,6 +36,7 @@ LOOPBACK: Final = "127.0.0.1"
 MARKER: Final = "device.json"
 LOCK: Final = "lock"
 TOKEN: Final = "page-token"  # noqa: S105 - the name of a file
+RADIO_ID: Final = "radio-id"
 FORMAT: Final = 1
 
 
@@ -202,7 +203,11 @@ def _supplies(settings: DeviceSettings, token: str, page_fd: int) -> dict[str, A
         "bitcoin": {"config": {"network": settings.network}, "fds": {}, "devices": []},
     }
     if settings.bluetooth is not None:
-        supplies["radio"] = {"config": _radio_config(settings.bluetooth), "fds": {}, "devices": []}
+        supplies["radio"] = {
+            "config": {"device_id": _radio_id(settings.data), **_radio_config(settings.bluetooth)},
+            "fds": {},
+            "devices": [],
+        }
     return supplies
 
 
@@ -212,6 +217,20 @@ def _radio_config(transport: str) -> dict[str, Any]:
         # The sandbox forbids sockets: core connects and hands the stream over.
         return {"hci_unix": path}
     return {"hci_transport": transport}
+
+
+def _radio_id(data: Path) -> str:
+    """Return the chip's factory id, 8 bytes in hex: drawn once, as a factory would."""
+    from primegap.files import StorageError, read_file, write_file
+
+    try:
+        stored = read_file(data / RADIO_ID)
+        if stored is None:
+            stored = secrets.token_hex(8).encode()
+            write_file(data / RADIO_ID, stored)
+        return bytes.fromhex(stored.decode()).hex()
+    except (StorageError, ValueError) as error:
+        raise DataDirectoryError(f"cannot use {data / RADIO_ID}") from error
 
 
 def _write_token(path: Path, token: str) -> None:

@@ -1,0 +1,125 @@
+"""`primegap device`: run a signing device on this machine."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from primegap.cli.output import Settings, command, emit, say
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+    from primegap.device.launcher import StartedDevice
+
+NETWORKS = ("mainnet", "testnet4", "signet", "regtest")
+
+
+@click.group()
+def device() -> None:
+    """Run a signing device on this machine."""
+
+
+@device.command()
+@click.option("--network", type=click.Choice(NETWORKS), default="regtest", show_default=True)
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8520,
+    show_default=True,
+    help="Port of the device page on the loopback; 0 for any.",
+)
+@click.option(
+    "--bluetooth",
+    default="virtual",
+    show_default=True,
+    help="HCI transport of the Bluetooth chip (usb:0, hci-socket:0, …), `virtual` for an emulated one, `none`.",
+)
+@click.option(
+    "--development",
+    is_flag=True,
+    help="Automation on: only for a data directory that was never used without it.",
+)
+@click.option("--journal", is_flag=True, help="Show the device's log on standard error.")
+@click.pass_obj
+@command
+def run(
+    settings: Settings,
+    *,
+    network: str,
+    port: int,
+    bluetooth: str,
+    development: bool,
+    journal: bool,
+    as_json: bool,
+) -> None:
+    """Run a device until it is stopped with Ctrl-C."""
+    import subprocess
+
+    from primegap.device.air import StartedAir, start_air
+    from primegap.device.errors import DeviceError
+    from primegap.device.launcher import DeviceSettings, start_device
+
+    air: StartedAir | None = None
+    transport: str | None = None if bluetooth == "none" else bluetooth
+    try:
+        if bluetooth == "virtual":
+            air = start_air(settings.air)
+            transport = air.device
+        started = start_device(
+            DeviceSettings(
+                data=settings.device,
+                network=network,
+                development=development,
+                port=port,
+                bluetooth=transport,
+            ),
+            journal=None if journal else subprocess.DEVNULL,
+        )
+    except DeviceError:
+        if air is not None:
+            air.stop()
+        raise
+    emit(
+        {
+            "url": started.url,
+            "page": started.page,
+            "token": started.token,
+            "pid": started.process.pid,
+        },
+        f"Device page: {started.page}",
+        as_json=as_json,
+    )
+    sys.stdout.flush()
+    _stop_on_signals(started)
+    reason = _follow(started)
+    if air is not None:
+        air.stop()
+    if reason:
+        raise DeviceError(f"the device stopped: {reason}")
+    say("The device stopped.")
+
+
+def _stop_on_signals(started: StartedDevice) -> None:
+    def stop(number: int, frame: FrameType | None) -> None:
+        started.process.terminate()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
+
+
+def _follow(started: StartedDevice) -> str:
+    """Read events until the device ends; return why it stopped, empty for an orderly stop."""
+    reason = ""
+    for line in started.events:
+        event: dict[str, Any] = json.loads(line)
+        if event["event"] == "stopped":
+            reason = event["reason"]
+        elif event["event"] == "first-screen":
+            say(f"First screen after {event['elapsed_s']:.2f} s.")
+    status = started.process.wait()
+    return reason or (f"core ended with status {status}" if status else "")
