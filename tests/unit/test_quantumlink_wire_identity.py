@@ -53,6 +53,7 @@ def test_identity_is_made_from_the_source_given(suite: Suite) -> None:
     again = Identity.generate(suite, "Küche", rng, capabilities=7)
     assert again.bundle == identity.bundle
     assert identity.bundle.capabilities == 7
+    assert identity.name == identity.bundle.name == "Küche"
     assert identity.qid == derive_qid(suite, identity.bundle.public_key)
     identity.bundle.validate()
 
@@ -87,6 +88,9 @@ def test_names_are_bounded_text(suite: Suite) -> None:
     for size in (0, suite.kem.seed_size - 1, suite.kem.seed_size + 1):
         with pytest.raises(LocalError):
             Identity.from_seed(suite, "n", bytes(size))
+    for capabilities in (-1, 2**32):
+        with pytest.raises(LocalError):
+            Identity.from_seed(suite, "n", seed, capabilities=capabilities)
 
 
 def test_long_name_of_a_peer_is_refused() -> None:

@@ -6,7 +6,7 @@ between neighbours.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from primegap.quantumlink.codec import MAX_U64, Reader, put_varint, varint_size
 from primegap.quantumlink.errors import (
@@ -18,13 +18,10 @@ from primegap.quantumlink.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
 AckRange = tuple[int, int]
 "One inclusive range, `(low, high)`."
-
-MIN_ACK_FIELDS_BYTES: Final = 3
-"Smallest ACK without its kind byte: largest number, block count, first length."
 
 
 class AckBuilder:
@@ -77,35 +74,27 @@ class AckBuilder:
         Raises:
             EmptyAckError: no range was accepted.
         """
-        return encode_ack_fields(self._ranges)
+        if not self._ranges:
+            raise EmptyAckError("an ACK needs a range")
+        low, high = self._ranges[0]
+        parts = [put_varint(high), put_varint(len(self._ranges) - 1), put_varint(high - low)]
+        previous_low = low
+        for low, high in self._ranges[1:]:
+            parts += (put_varint(previous_low - high - 2), put_varint(high - low))
+            previous_low = low
+        return b"".join(parts)
 
 
-def encode_ack_fields(ranges: Sequence[AckRange]) -> bytes:
+def encode_ack_fields(ranges: Iterable[AckRange]) -> bytes:
     """Encode the fields of an ACK, without the kind byte.
 
     Raises:
         AckRangesError: the ranges are not one or more, each in order, descending with gaps.
     """
-    if not ranges:
-        raise EmptyAckError("an ACK needs a range")
-    low, high = ranges[0]
-    if low > high:
-        raise InvertedRangeError("a range starts above its end")
-    out = bytearray(put_varint(high))
-    out += put_varint(len(ranges) - 1)
-    out += put_varint(high - low)
-    previous_low = low
-    for low, high in ranges[1:]:
-        if low > high:
-            raise InvertedRangeError("a range starts above its end")
-        if high + 1 >= previous_low:
-            raise NotCanonicalError("ranges must descend and leave a gap")
-        out += put_varint(previous_low - high - 2)
-        out += put_varint(high - low)
-        previous_low = low
-    if previous_low < 0:
-        raise AckRangesError("record numbers are 0 to 2^64 - 1")
-    return bytes(out)
+    builder = AckBuilder()
+    for low, high in ranges:
+        builder.add(low, high)
+    return builder.encode()
 
 
 def fit_ack_ranges(ranges: Iterable[AckRange], budget: int) -> tuple[AckRange, ...]:

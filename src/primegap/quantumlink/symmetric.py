@@ -10,6 +10,7 @@ import hashlib
 import hmac
 from typing import TYPE_CHECKING
 
+from primegap.quantumlink.codec import put_u64
 from primegap.quantumlink.errors import DecryptFailedError, InvalidPayloadError
 from primegap.quantumlink.secret import NeverSerialised
 from primegap.quantumlink.suite import TAG_SIZE, Pattern, Suite
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 def nonce_of(counter: int) -> bytes:
     """Return the 12-byte AEAD nonce of a counter: four zeros, then u64le (wire section 3)."""
-    return b"\0\0\0\0" + counter.to_bytes(8, "little")
+    return b"\0\0\0\0" + put_u64(counter)
 
 
 def hkdf(salt: bytes, ikm: bytes, *, blocks: int, info: bytes = b"") -> list[bytes]:
