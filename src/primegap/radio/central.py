@@ -1,0 +1,374 @@
+"""The companion's side of the air: find a device, connect, move packets (sections 8 and 13).
+
+    async with open_central("usb:0") as central:
+        device = await central.find(name="Passport Prime (12AB)")
+        port = await central.connect(device)
+        await port.send(packet)
+
+`open_central` runs bumble's host stack on any HCI transport. A central that uses the operating
+system's own Bluetooth would be another `Central`; nothing else depends on bumble.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from primegap.quantumlink.aio.port import PortClosedError
+from primegap.radio import nus
+from primegap.radio.errors import (
+    AdapterMissingError,
+    ConnectFailedError,
+    DeviceNotFoundError,
+    LocalRadioError,
+)
+from primegap.radio.messages import MAX_PACKET_BYTES
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from primegap.quantumlink.aio.port import PacketPort
+
+FIND_TIMEOUT_S: Final = 15.0
+"Scanning stops after this time (section 13.2)."
+CONNECT_TIMEOUT_S: Final = 10.0
+"From the wish to connect until packets can flow (section 13.2)."
+OPEN_TIMEOUT_S: Final = 10.0
+"An adapter answers its first commands within this time or is not there."
+MAX_RECEIVED_PACKETS: Final = 4096
+"Packets kept for a program that does not take them (1 MiB); further ones are dropped."
+
+_WRITE_COMMAND: Final = 0x52
+_NOTIFICATION: Final = 0x1B
+
+
+@dataclass(frozen=True, slots=True)
+class FoundDevice:
+    """A device that advertised itself."""
+
+    address: str
+    "Bluetooth address in upper-case hex with colons, as in the device's QR code."
+    name: str
+    "Complete name; empty if only the advertisement was heard."
+    rssi_dbm: int
+    "Signal strength of the advertisement."
+    random: bool = True
+    "Whether the address is a random one."
+
+
+class Central(Protocol):
+    """What a program needs of a Bluetooth central, whichever stack is below."""
+
+    async def find(
+        self,
+        *,
+        name: str | None = None,
+        address: str | None = None,
+        timeout_s: float = FIND_TIMEOUT_S,
+    ) -> FoundDevice:
+        """Return the first device that offers our service and matches.
+
+        Raises:
+            DeviceNotFoundError: none was heard in time.
+        """
+
+    async def connect(
+        self, device: FoundDevice, *, timeout_s: float = CONNECT_TIMEOUT_S
+    ) -> PacketPort:
+        """Connect and return a port on which packets flow.
+
+        Raises:
+            ConnectFailedError: the device did not accept, or its link cannot carry our packets.
+        """
+
+
+class CentralPort:
+    """A connection to one device: packets of at most 244 bytes in both directions."""
+
+    packet_size = MAX_PACKET_BYTES
+
+    def __init__(self, owner: BumbleCentral, connection: Any) -> None:
+        self._owner = owner
+        self._connection = connection
+        self._rx_handle = 0
+        self._received: deque[bytes] = deque()
+        self._arrived = asyncio.Event()
+        self._closed = asyncio.Event()
+        self.dropped_packets = 0
+        "Packets lost because nobody took them."
+
+    @property
+    def closed(self) -> bool:
+        """Whether the connection is gone."""
+        return self._closed.is_set()
+
+    async def wait_closed(self) -> None:
+        """Wait until the connection is gone."""
+        await self._closed.wait()
+
+    async def send(self, packet: bytes) -> None:
+        """Write one packet without response, when the controller has room for it.
+
+        Raises:
+            PortClosedError: the connection is gone.
+        """
+        if len(packet) > self.packet_size:
+            raise LocalRadioError(f"a packet has at most {self.packet_size} bytes")
+        await self._owner.wait_for_room(self)
+        if self.closed:
+            raise PortClosedError("the Bluetooth connection is gone")
+        pdu = bytes([_WRITE_COMMAND]) + self._rx_handle.to_bytes(2, "little") + packet
+        self._owner.send_att(self._connection.handle, pdu)
+
+    async def receive(self) -> bytes:
+        """Return the next packet of the device; packets that came before a loss still arrive.
+
+        Raises:
+            PortClosedError: the connection is gone and nothing is left.
+        """
+        while not self._received:
+            if self.closed:
+                raise PortClosedError("the Bluetooth connection is gone")
+            self._arrived.clear()
+            await self._arrived.wait()
+        return self._received.popleft()
+
+    async def close(self) -> None:
+        """Disconnect."""
+        if not self.closed:
+            await self._owner.disconnect(self._connection)
+            self.lost()
+
+    def ready(self, rx_handle: int) -> None:
+        """Set where to write to; from now on packets may be sent."""
+        self._rx_handle = rx_handle
+
+    def notified(self, packet: bytes) -> None:
+        """Take a packet of the device."""
+        if len(self._received) >= MAX_RECEIVED_PACKETS:
+            self.dropped_packets += 1
+        else:
+            self._received.append(packet)
+            self._arrived.set()
+
+    def lost(self) -> None:
+        """The connection is gone: wake whoever waits."""
+        self._closed.set()
+        self._arrived.set()
+        self._owner.flow.set()
+
+
+class BumbleCentral:
+    """A `Central` on bumble's host stack."""
+
+    def __init__(self, transport: Any) -> None:
+        """Take an open transport of bumble; `open_central` does this."""
+        from bumble import att, hci
+        from bumble import device as bumble_device
+
+        logging.getLogger("bumble").setLevel(logging.CRITICAL)  # a device must not fill the log
+        self._att_channel = att.ATT_CID
+        self._loop = asyncio.get_running_loop()
+        config = bumble_device.DeviceConfiguration(
+            name="primegap", address=hci.Address.generate_static_address()
+        )
+        self._device: Any = bumble_device.Device.from_config_with_hci(
+            config, transport.source, transport.sink
+        )
+        self._device.l2cap_channel_manager.register_fixed_channel(
+            self._att_channel, self._att_received
+        )
+        self._ports: dict[int, tuple[CentralPort, int]] = {}
+        self.flow = asyncio.Event()
+        "Set when the controller took packets, or a connection was lost."
+        transport.source.terminated.add_done_callback(lambda _: self._adapter_lost())
+
+    async def power_on(self) -> None:
+        """Start the controller."""
+        await self._device.power_on()
+        self._queue = self._device.host.le_acl_packet_queue
+        self._queue.on("flow", self.flow.set)
+
+    async def find(
+        self,
+        *,
+        name: str | None = None,
+        address: str | None = None,
+        timeout_s: float = FIND_TIMEOUT_S,
+    ) -> FoundDevice:
+        """Scan for the first device that offers our service and matches; see `Central.find`."""
+        from bumble import hci
+        from bumble.core import UUID, AdvertisingData
+
+        service = UUID(nus.SERVICE_UUID)
+        found: asyncio.Future[FoundDevice] = self._loop.create_future()
+
+        def heard(advertisement: Any) -> None:
+            data = advertisement.data
+            services = data.get(AdvertisingData.COMPLETE_LIST_OF_128_BIT_SERVICE_CLASS_UUIDS)
+            its_name = data.get(AdvertisingData.COMPLETE_LOCAL_NAME) or ""
+            its_address = advertisement.address.to_string(False)
+            matches = (
+                service in (services or ())
+                and (name is None or its_name == name)
+                and (address is None or its_address == address.upper())
+            )
+            if matches and not found.done():
+                random = advertisement.address.address_type != hci.Address.PUBLIC_DEVICE_ADDRESS
+                found.set_result(FoundDevice(its_address, its_name, advertisement.rssi, random))
+
+        self._device.on("advertisement", heard)
+        try:
+            await self._device.start_scanning(active=True)
+            async with asyncio.timeout(timeout_s):
+                return await found
+        except TimeoutError as error:
+            raise DeviceNotFoundError("no matching device advertised") from error
+        finally:
+            self._device.remove_listener("advertisement", heard)
+            with contextlib.suppress(Exception):  # the adapter may be gone
+                await self._device.stop_scanning()
+
+    async def connect(
+        self, device: FoundDevice, *, timeout_s: float = CONNECT_TIMEOUT_S
+    ) -> CentralPort:
+        """Connect and make the link carry our packets; see `Central.connect`."""
+        from bumble import core, hci
+
+        address = hci.Address(
+            device.address,
+            hci.Address.RANDOM_DEVICE_ADDRESS
+            if device.random
+            else hci.Address.PUBLIC_DEVICE_ADDRESS,
+        )
+        deadline_s = self._loop.time() + timeout_s
+        try:
+            connection = await self._device.connect(address, timeout=timeout_s)
+        except (core.BaseBumbleError, hci.HCI_Error, TimeoutError) as error:
+            raise ConnectFailedError("the device did not answer") from error
+        port = CentralPort(self, connection)
+        connection.on("disconnection", lambda _reason: self._disconnected(connection.handle, port))
+        setting_up = self._loop.create_task(self._set_up(port, connection))
+        losing = self._loop.create_task(port.wait_closed())
+        try:
+            await asyncio.wait(
+                {setting_up, losing},
+                timeout=max(0.0, deadline_s - self._loop.time()),
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+            if port.closed or not setting_up.done() or setting_up.cancelled():
+                raise ConnectFailedError("the link was lost while it was set up")
+            await setting_up
+        except BaseException:
+            await port.close()
+            raise
+        finally:
+            setting_up.cancel()
+            losing.cancel()
+        return port
+
+    async def _set_up(self, port: CentralPort, connection: Any) -> None:
+        """Make the MTU large, then find the service and switch notifications on.
+
+        In this order the device's first notification already has room (section 8.3).
+        """
+        from bumble import att, core
+        from bumble.device import Peer
+
+        try:
+            peer = Peer(connection)
+            if await peer.request_mtu(nus.ATT_MTU) < nus.ATT_MTU:
+                raise ConnectFailedError("the link is too narrow for our packets")
+            services = await peer.discover_service(core.UUID(nus.SERVICE_UUID))
+            if not services:
+                raise ConnectFailedError("the device does not offer our service")
+            uuids = [core.UUID(nus.RX_UUID), core.UUID(nus.TX_UUID)]
+            found = {
+                str(one.uuid): one for one in await services[0].discover_characteristics(uuids)
+            }
+            receive, transmit = (found.get(str(uuid)) for uuid in uuids)
+            if receive is None or transmit is None:
+                raise ConnectFailedError("the device does not offer our service")
+            self._ports[connection.handle] = (port, transmit.handle)
+            port.ready(receive.handle)
+            await transmit.subscribe()
+        except (core.BaseBumbleError, att.ATT_Error) as error:
+            raise ConnectFailedError("the device's answers do not make sense") from error
+
+    async def wait_for_room(self, port: CentralPort) -> None:
+        """Wait until the controller takes another packet, or the connection is lost."""
+        while not port.closed and self._queue.pending >= self._queue.max_in_flight:
+            self.flow.clear()
+            await self.flow.wait()
+
+    def send_att(self, handle: int, pdu: bytes) -> None:
+        """Send an ATT packet on a connection."""
+        self._device.send_l2cap_pdu(handle, self._att_channel, pdu)
+
+    async def disconnect(self, connection: Any) -> None:
+        """Close a connection."""
+        from bumble import core, hci
+
+        with contextlib.suppress(core.BaseBumbleError, hci.HCI_Error, TimeoutError):
+            async with asyncio.timeout(OPEN_TIMEOUT_S):
+                await connection.disconnect()
+
+    async def close(self) -> None:
+        """Close all connections."""
+        for port, _ in list(self._ports.values()):
+            await port.close()
+
+    def _disconnected(self, handle: int, port: CentralPort) -> None:
+        self._ports.pop(handle, None)
+        port.lost()
+
+    def _adapter_lost(self) -> None:
+        for port, _ in list(self._ports.values()):
+            port.lost()
+        self._ports.clear()
+
+    def _att_received(self, handle: int, pdu: bytes) -> None:
+        known = self._ports.get(handle)
+        if (
+            known is not None
+            and len(pdu) >= nus.ATT_HEADER_BYTES
+            and pdu[0] == _NOTIFICATION
+            and int.from_bytes(pdu[1:3], "little") == known[1]
+        ):
+            known[0].notified(pdu[nus.ATT_HEADER_BYTES :])
+        else:
+            self._device.on_gatt_pdu(handle, pdu)
+
+
+@contextlib.asynccontextmanager
+async def open_central(transport: str) -> AsyncIterator[BumbleCentral]:
+    """Open a Bluetooth adapter as a central and close it in the end.
+
+    Args:
+        transport: transport string of bumble: "usb:0", "serial:/dev/ttyACM0", "hci-socket:0",
+            "android-netsim", or the companion's door of a virtual air ("unix:PATH").
+
+    Raises:
+        AdapterMissingError: nothing answers there.
+    """
+    from bumble.transport import open_transport
+
+    opened: Any = None
+    try:
+        try:
+            async with asyncio.timeout(OPEN_TIMEOUT_S):
+                opened = await open_transport(transport)
+                central = BumbleCentral(opened)
+                await central.power_on()
+        except Exception as error:
+            scheme = transport.partition(":")[0]
+            raise AdapterMissingError(f"no adapter answers at the {scheme} transport") from error
+        yield central
+        await central.close()
+    finally:
+        if opened is not None:
+            await opened.close()

@@ -1,0 +1,294 @@
+"""The process of the untrusted Bluetooth chip: host pipe, application and radio stack together.
+
+What replaces the wires of section 4: one SOCK_SEQPACKET socket to the host. A datagram from the
+host is one request; a datagram to the host is one answer, or one byte that tells the level of the
+interrupt line (`chip.LINE_LOW`, `chip.LINE_HIGH`). Datagrams keep message borders and both ends
+notice at once when the other one is gone, so there is no first-byte tell-tale, no length and no
+repetition. A host that reads no answers gets no further requests taken.
+
+The process opens nothing while it runs: host socket and HCI pipe are inherited, or the HCI
+transport is opened once at the start. It holds no key and imports nothing of the secure link or of
+the host. When the host, or the controller, is gone or the host asks for a reset, the process ends;
+whoever started it starts a new one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import hashlib
+import os
+import socket
+from collections import deque
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from primegap.radio.chip import (
+    LINE_HIGH,
+    LINE_LOW,
+    ChipAction,
+    ChipApplication,
+    ChipIdentity,
+)
+from primegap.radio.errors import AdapterMissingError
+from primegap.radio.messages import MAX_MESSAGE_BYTES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from primegap.radio.h4 import PacketSink
+
+OVERFLOW_HOLD_S: Final = 1.0
+"""How long a packet of the phone waits for room while the host takes none.
+
+On the real chip the radio's pace protects the queue of 16; here a burst arrives as fast as the
+processor allows, and a host process may be off the processor for a while.
+"""
+REQUEST_BURST: Final = 16
+"Requests answered in one turn of the loop, so that the radio stack gets its turn."
+
+
+class HostPipe:
+    """The chip's end of the host link."""
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        *,
+        answer: Callable[[bytes], bytes | None],
+        on_closed: Callable[[], None],
+    ) -> None:
+        """Start to take requests on the running loop; `on_closed` is called once."""
+        self._sock = sock
+        self._answer = answer
+        self._on_closed = on_closed
+        self._loop = asyncio.get_running_loop()
+        self._outbox: deque[bytes] = deque()
+        "Not sent yet because the host does not read; at most a few, as requests stop meanwhile."
+        self._closed = False
+        sock.setblocking(False)
+        self._loop.add_reader(sock, self._readable)
+
+    def send(self, datagram: bytes) -> None:
+        """Send a datagram, in order, without waiting."""
+        if self._closed:
+            return
+        if not self._outbox and self._try_send(datagram):
+            return
+        if not self._outbox and not self._closed:
+            self._loop.remove_reader(self._sock)
+            self._loop.add_writer(self._sock, self._writable)
+        self._outbox.append(datagram)
+
+    def close(self) -> None:
+        """Close the pipe."""
+        if not self._closed:
+            self._closed = True
+            self._loop.remove_reader(self._sock)
+            self._loop.remove_writer(self._sock)
+            self._sock.close()
+            self._on_closed()
+
+    def _readable(self) -> None:
+        for _ in range(REQUEST_BURST):
+            if self._closed or self._outbox:
+                return
+            try:
+                # Bytes beyond the buffer are cut off, as the chip's request buffer does.
+                request = self._sock.recv(MAX_MESSAGE_BYTES)
+            except BlockingIOError:
+                return
+            except OSError:
+                request = b""
+            if not request:
+                self.close()
+                return
+            answer = self._answer(request)
+            if answer is not None:
+                self.send(answer)
+
+    def _writable(self) -> None:
+        while self._outbox and not self._closed:
+            if not self._try_send(self._outbox[0]):
+                return
+            self._outbox.popleft()
+        if not self._closed:
+            self._loop.remove_writer(self._sock)
+            self._loop.add_reader(self._sock, self._readable)
+
+    def _try_send(self, datagram: bytes) -> bool:
+        try:
+            self._sock.send(datagram)
+        except BlockingIOError:
+            return False
+        except OSError:
+            self.close()
+        return True
+
+
+class _Chip:
+    """Application, host pipe and radio stack of one running chip."""
+
+    def __init__(self, host: socket.socket, identity: ChipIdentity, overflow_hold_s: float) -> None:
+        from primegap.radio.gatt import GattServer
+
+        self.finished = asyncio.Event()
+        self._application = ChipApplication(identity)
+        self._line_low = False
+        self._gatt = GattServer(
+            self._application,
+            identity,
+            settle=self._settle,
+            overflow_hold_s=overflow_hold_s,
+        )
+        self._pipe = HostPipe(host, answer=self._answer, on_closed=self.finished.set)
+
+    async def start(self, source: Any, sink: PacketSink) -> None:
+        await self._gatt.start(source, sink)
+        self._settle()
+
+    def close(self) -> None:
+        self._gatt.close()
+        self._pipe.close()
+
+    def _answer(self, request: bytes) -> bytes | None:
+        answer = self._application.receive_request(request)
+        self._settle()
+        return answer
+
+    def _settle(self) -> None:
+        """After every event: carry out actions, let waiting packets in, show the line."""
+        self._gatt.settle()
+        for action in self._application.take_actions():
+            if action is ChipAction.RESET:
+                self.finished.set()
+            else:
+                self._gatt.perform(action)
+        if self._application.line_low is not self._line_low:
+            self._line_low = self._application.line_low
+            self._pipe.send(LINE_LOW if self._line_low else LINE_HIGH)
+
+
+async def run_chip(
+    host: socket.socket,
+    hci: socket.socket | str,
+    *,
+    identity: ChipIdentity,
+    overflow_hold_s: float = OVERFLOW_HOLD_S,
+    on_ready: Callable[[], None] | None = None,
+) -> None:
+    """Run the chip until its host or its controller is gone, or the host resets it.
+
+    Args:
+        host: connected SOCK_SEQPACKET socket to the host.
+        hci: connected stream socket that carries HCI packets (H4), or a transport string of bumble
+            ("usb:0", "serial:/dev/ttyACM0,1000000", "hci-socket:0", "vhci").
+        identity: factory data of this chip.
+        overflow_hold_s: see OVERFLOW_HOLD_S; 0 drops at once.
+        on_ready: called when the controller is powered on and the host's wishes are carried out.
+
+    Raises:
+        AdapterMissingError: nothing answers at the transport.
+    """
+    chip = _Chip(host, identity, overflow_hold_s)
+    transport: Any = None
+    try:
+        if isinstance(hci, str):
+            transport = await _open_transport(hci)
+            source, sink = transport.source, transport.sink
+            source.terminated.add_done_callback(lambda _: chip.finished.set())
+        else:
+            from primegap.radio.h4 import open_hci_pipe
+
+            transport = source = sink = await open_hci_pipe(hci, on_closed=chip.finished.set)
+        starting = asyncio.ensure_future(chip.start(source, sink))
+        ending = asyncio.ensure_future(chip.finished.wait())
+        await asyncio.wait({starting, ending}, return_when=asyncio.FIRST_COMPLETED)
+        if not starting.done():
+            starting.cancel()
+            return
+        await starting
+        if on_ready is not None:
+            on_ready()
+        await ending
+    finally:
+        chip.close()
+        if transport is not None:
+            closing = transport.close()
+            if closing is not None:
+                await closing
+
+
+async def _open_transport(spec: str) -> Any:
+    from bumble.transport import open_transport
+
+    try:
+        return await open_transport(spec)
+    except Exception as error:
+        raise AdapterMissingError(f"cannot open {spec.partition(':')[0]} transport") from error
+
+
+def make_identity(device_id: bytes, address: bytes | None = None) -> ChipIdentity:
+    """Return a chip's factory data.
+
+    Args:
+        device_id: 8 bytes.
+        address: static random address, 6 bytes, most significant first; by default worked out from
+            the device id, so that it stays the same for life.
+    """
+    if len(device_id) != 8:
+        raise ValueError("a device id has 8 bytes")
+    if address is None:
+        digest = hashlib.sha256(b"radio address" + device_id).digest()
+        address = bytes([digest[0] | 0xC0]) + digest[1:6]
+    return ChipIdentity(device_id, address)
+
+
+class ConfinedProcess(Protocol):
+    """What the entry needs of the process that the device's launcher made."""
+
+    config: dict[str, Any]
+
+    def take_socket(self, name: str) -> socket.socket:
+        """Return an inherited socket by its name."""
+
+    def serve(self) -> None:
+        """Report that the process is ready."""
+
+
+async def main(process: ConfinedProcess) -> None:
+    """Entry inside the device's sandbox (see manifest.toml).
+
+    Settings: `device_id` and, if wanted, `address` in hex; `hci_transport` for an adapter that the
+    process opens itself. Sockets: `host`, and `hci` unless `hci_transport` is set.
+    """
+    config = process.config
+    device_id = bytes.fromhex(config["device_id"]) if "device_id" in config else os.urandom(8)
+    address = bytes.fromhex(config["address"]) if "address" in config else None
+    host = process.take_socket("host")
+    hci = config.get("hci_transport") or process.take_socket("hci")
+    await run_chip(host, hci, identity=make_identity(device_id, address), on_ready=process.serve)
+
+
+def run(arguments: Sequence[str] | None = None) -> None:
+    """Run a chip outside a sandbox: for tests, and for a chip on a desk."""
+    parser = argparse.ArgumentParser(prog="primegap.radio.chip_process", description=run.__doc__)
+    parser.add_argument("--host-fd", type=int, required=True, help="inherited socket to the host")
+    where = parser.add_mutually_exclusive_group(required=True)
+    where.add_argument("--hci-fd", type=int, help="inherited stream socket with HCI packets")
+    where.add_argument("--hci", help="transport string of bumble, such as usb:0")
+    parser.add_argument("--device-id", type=bytes.fromhex, default=None, help="8 bytes in hex")
+    parser.add_argument("--overflow-hold", type=float, default=OVERFLOW_HOLD_S, help="seconds")
+    options = parser.parse_args(arguments)
+    identity = make_identity(options.device_id or os.urandom(8))
+    asyncio.run(
+        run_chip(
+            socket.socket(fileno=options.host_fd),
+            options.hci or socket.socket(fileno=options.hci_fd),
+            identity=identity,
+            overflow_hold_s=options.overflow_hold,
+        )
+    )
+
+
+if __name__ == "__main__":
+    run()

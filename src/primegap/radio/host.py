@@ -1,0 +1,330 @@
+"""The host driver: the device's side of the chip, as a port for packets (radio.md section 12).
+
+    port = await open_radio(sock, RadioSettings(enabled=True, name="Passport Prime (12AB)"))
+    await port.send(packet)
+    packet = await port.receive()
+
+A port lives as long as its chip process. When the chip is gone or does not answer, every call
+raises `PortClosedError`; whoever supervises the chip starts a new one and opens a new port.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from primegap.quantumlink.aio.port import PortClosedError
+from primegap.radio.errors import LocalRadioError, RemoteRadioError
+from primegap.radio.host_scheduler import (
+    Booted,
+    ChipDied,
+    Done,
+    Event,
+    HostScheduler,
+    PacketArrived,
+    RadioStatus,
+)
+from primegap.radio.messages import (
+    MAX_PACKET_BYTES,
+    AckBtAddress,
+    AckDeviceId,
+    AckFirmwareVersion,
+    AnyMessage,
+    DisableChannels,
+    Plain,
+    SetDeviceName,
+    SetTxPower,
+    TxPower,
+)
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable
+
+MAX_RECEIVED_PACKETS: Final = 64
+"Packets kept for a link that does not take them; further ones stay in the chip, which drops them."
+MAX_DATAGRAM_BYTES: Final = 512
+"Above any message (270 bytes): a longer datagram is cut and then refused as malformed."
+DATAGRAM_BURST: Final = 32
+"Datagrams taken in one turn of the loop, so that a flooding chip cannot starve the process."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RadioSettings:
+    """What the user wants of the radio; told to every new chip."""
+
+    enabled: bool = True
+    "Whether to be visible and connectable."
+    name: str | None = None
+    "Advertised name, at most 29 bytes to fit; None leaves the chip's own."
+    tx_power: TxPower | None = None
+    "Sending power; None leaves the chip's own."
+
+
+class RadioPort:
+    """Packets to and from the phone, and the radio's switches. Made by `open_radio`."""
+
+    packet_size = MAX_PACKET_BYTES
+
+    def __init__(
+        self, sock: socket.socket, on_status: Callable[[RadioStatus], None] | None = None
+    ) -> None:
+        """Take over a connected SOCK_SEQPACKET socket; `on_status` is called on every change."""
+        self._sock = sock
+        self._on_status = on_status
+        self._loop = asyncio.get_running_loop()
+        self._scheduler = HostScheduler(now_s=self._loop.time())
+        self._timer: asyncio.TimerHandle | None = None
+        self._waiting: dict[int, asyncio.Future[AnyMessage]] = {}
+        self._received: deque[bytes] = deque()
+        self._arrived = asyncio.Event()
+        self._closed = asyncio.Event()
+        self._booted: asyncio.Future[None] = self._loop.create_future()
+        self.overflows = 0
+        "How often the chip reported that it lost packets of the phone."
+        sock.setblocking(False)
+        self._loop.add_reader(sock, self._readable)
+        self._settle([])
+
+    # -- packets ----------------------------------------------------------------------------------
+
+    @property
+    def status(self) -> RadioStatus:
+        """What the chip last said about the air."""
+        return self._scheduler.status
+
+    @property
+    def closed(self) -> bool:
+        """Whether the chip is gone."""
+        return self._closed.is_set()
+
+    async def wait_closed(self) -> None:
+        """Wait until the chip is gone."""
+        await self._closed.wait()
+
+    async def send(self, packet: bytes) -> None:
+        """Send one packet to the phone; returns when the chip took it.
+
+        Raises:
+            SendRefusedError: the chip had no room for 3.3 s, or nobody is connected. Every packet
+                that waited behind this one failed, too; the port stays usable.
+            PortClosedError: the chip is gone.
+        """
+        if len(packet) > self.packet_size:
+            raise LocalRadioError(f"a packet has at most {self.packet_size} bytes")
+        self._check_open()
+        await self._finish(self._scheduler.send(packet, now_s=self._loop.time()))
+
+    async def receive(self) -> bytes:
+        """Return the next packet of the phone.
+
+        Raises:
+            PortClosedError: the chip is gone and nothing is left.
+        """
+        while not self._received:
+            self._check_open()
+            self._arrived.clear()
+            await self._arrived.wait()
+        packet = self._received.popleft()
+        if len(self._received) == MAX_RECEIVED_PACKETS // 2 and not self.closed:
+            self._scheduler.set_room(True, now_s=self._loop.time())
+            self._settle([])
+        return packet
+
+    async def close(self) -> None:
+        """Let go of the chip, which ends it."""
+        self._end()
+
+    # -- switches ---------------------------------------------------------------------------------
+
+    async def booted(self) -> None:
+        """Wait until the chip answers.
+
+        Raises:
+            PortClosedError: it never did.
+        """
+        await asyncio.shield(self._booted)
+
+    async def apply(self, settings: RadioSettings) -> None:
+        """Tell the chip what the user wants; the name first, so that it is never wrong."""
+        if settings.name is not None:
+            await self.set_name(settings.name)
+        if settings.tx_power is not None:
+            await self._command(SetTxPower(settings.tx_power))
+        await (self.enable() if settings.enabled else self.disable())
+
+    async def enable(self) -> None:
+        """Become visible and connectable."""
+        await self._command(Plain.ENABLE)
+
+    async def disable(self) -> None:
+        """Close the connection, if any, and become invisible."""
+        await self._command(Plain.DISABLE)
+
+    async def disconnect(self) -> None:
+        """Close the connection, if any; the device stays visible."""
+        await self._command(Plain.DISCONNECT)
+
+    async def set_name(self, name: str) -> None:
+        """Choose the advertised name, at most 31 bytes, of which 29 are shown."""
+        await self._command(SetDeviceName(name))
+
+    async def disable_channels(self, channels: int) -> bool:
+        """Switch advertising channels off; see `messages.ALL_CHANNELS_OFF`.
+
+        Returns:
+            Whether the chip did so; it refuses to switch off all three.
+        """
+        return await self._command(DisableChannels(channels)) is Plain.ACK_DISABLE_CHANNELS
+
+    async def address(self) -> str:
+        """Return the Bluetooth address in upper-case hex with colons, as the QR code shows it."""
+        answer = await self._command(Plain.GET_BT_ADDRESS)
+        assert isinstance(answer, AckBtAddress)
+        return answer.address.hex(":").upper()
+
+    async def device_id(self) -> bytes:
+        """Return the chip's factory id, 8 bytes."""
+        answer = await self._command(Plain.GET_DEVICE_ID)
+        assert isinstance(answer, AckDeviceId)
+        return answer.device_id
+
+    async def firmware_version(self) -> str:
+        """Return the version text of the chip's application."""
+        answer = await self._command(Plain.GET_FIRMWARE_VERSION)
+        assert isinstance(answer, AckFirmwareVersion)
+        return answer.version
+
+    # -- the pipe ---------------------------------------------------------------------------------
+
+    async def _command(self, message: AnyMessage) -> AnyMessage:
+        self._check_open()
+        return await self._finish(self._scheduler.command(message, now_s=self._loop.time()))
+
+    async def _finish(self, ticket: int) -> AnyMessage:
+        future: asyncio.Future[AnyMessage] = self._loop.create_future()
+        self._waiting[ticket] = future
+        self._settle([])
+        try:
+            return await future
+        finally:
+            if self._waiting.pop(ticket, None) is not None:
+                self._scheduler.cancel(ticket)
+
+    def _check_open(self) -> None:
+        if self.closed:
+            raise PortClosedError("the Bluetooth chip is gone")
+
+    def _readable(self) -> None:
+        for _ in range(DATAGRAM_BURST):
+            if self.closed:
+                return
+            try:
+                datagram = self._sock.recv(MAX_DATAGRAM_BYTES)
+            except BlockingIOError:
+                return
+            except OSError:
+                datagram = b""
+            if not datagram:
+                self._end()
+                return
+            self._settle(self._scheduler.receive(datagram, now_s=self._loop.time()))
+
+    def _timed_out(self) -> None:
+        self._settle(self._scheduler.on_timeout(now_s=self._loop.time()))
+
+    def _settle(self, events: list[Event]) -> None:
+        """After every call into the scheduler: publish events, send, arm the one timer."""
+        for event in events:
+            self._publish(event)
+        if self.closed:
+            return
+        for request in self._scheduler.take_requests():
+            self._transmit(request)
+        if self._timer is not None:
+            self._timer.cancel()
+        due_s = self._scheduler.next_timeout_s()
+        self._timer = None if due_s is None else self._loop.call_at(due_s, self._timed_out)
+
+    def _transmit(self, request: bytes) -> None:
+        try:
+            self._sock.send(request)
+        except BlockingIOError:
+            # One small request at a time fits any socket buffer, unless the chip does not read:
+            # the scheduler's time-out then finds it dead.
+            return
+        except OSError:
+            self._end()
+
+    def _publish(self, event: Event) -> None:
+        match event:
+            case PacketArrived():
+                self._received.append(event.packet)
+                self._arrived.set()
+                if len(self._received) >= MAX_RECEIVED_PACKETS:
+                    self._scheduler.set_room(False, now_s=self._loop.time())
+            case RadioStatus():
+                self.overflows += event.overflow
+                if self._on_status is not None:
+                    self._on_status(event)
+            case Done():
+                self._done(event)
+            case Booted():
+                self._booted.set_result(None)
+            case ChipDied():
+                self._end()
+
+    def _done(self, event: Done) -> None:
+        future = self._waiting.pop(event.ticket, None)
+        if future is None or future.done():
+            return
+        if isinstance(event.answer, RemoteRadioError):
+            future.set_exception(event.answer)
+        else:
+            future.set_result(event.answer)
+
+    def _end(self) -> None:
+        if self.closed:
+            return
+        self._closed.set()
+        self._arrived.set()
+        self._loop.remove_reader(self._sock)
+        self._sock.close()
+        if self._timer is not None:
+            self._timer.cancel()
+        gone = PortClosedError("the Bluetooth chip is gone")
+        waiting, self._waiting = self._waiting, {}
+        for future in waiting.values():
+            if not future.done():
+                future.set_exception(gone)
+        if not self._booted.done():
+            self._booted.set_exception(gone)
+            self._booted.exception()  # marks it as seen: nobody has to be waiting for it
+
+
+async def open_radio(
+    sock: socket.socket,
+    settings: RadioSettings,
+    *,
+    on_status: Callable[[RadioStatus], None] | None = None,
+) -> RadioPort:
+    """Wait for a chip that was just started and set it up.
+
+    Args:
+        sock: connected SOCK_SEQPACKET socket to the chip process; the port owns it from now on.
+        settings: what the user wants.
+        on_status: called on every change of the air's state, before the packets that follow it.
+
+    Raises:
+        PortClosedError: the chip ended or did not answer.
+    """
+    port = RadioPort(sock, on_status)
+    try:
+        await port.booted()
+        await port.apply(settings)
+    except BaseException:
+        await port.close()
+        raise
+    return port
