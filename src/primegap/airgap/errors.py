@@ -1,0 +1,123 @@
+"""Errors of the air gap, split by who is at fault.
+
+Everything that comes from a code, a picture or a card raises a `RemoteAirgapError` and nothing
+else. Messages never repeat what was read.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class AirgapError(Exception):
+    """Root of every error raised in `primegap.airgap`."""
+
+    code: ClassVar[str] = "airgap"
+    "Stable public code: JSON output, logs, documentation."
+    hint: ClassVar[str] = "Something went wrong with the QR code."
+    "A sentence for a person."
+
+
+class LocalAirgapError(AirgapError):
+    """Our own caller broke a rule, which is a bug."""
+
+    code = "airgap-misuse"
+    hint = "The program tried to write a code in a way that is not allowed."
+
+
+class TooLargeForQrError(LocalAirgapError):
+    """The content does not fit a symbol, or not a number of symbols a person can show."""
+
+    code = "qr-too-large"
+    hint = "This is too large for QR codes. Use a file instead."
+
+
+class RemoteAirgapError(AirgapError):
+    """What was read is not usable."""
+
+    code = "airgap-input"
+    hint = "The code that was read is not valid."
+
+
+class UrTextError(RemoteAirgapError):
+    """The text does not have the form of a UR."""
+
+    code = "ur-text"
+    hint = "This QR code is not of the kind that is read here."
+
+
+class LegacyUrError(UrTextError):
+    """The text is a UR of version 1."""
+
+    code = "ur-legacy"
+    hint = "This QR code uses an old format. Choose UR 2 in the other wallet."
+
+
+class BytewordsError(RemoteAirgapError):
+    """A word is unknown, the text is too short, or the checksum does not match."""
+
+    code = "ur-bytewords"
+    hint = "A QR code was damaged on the way."
+
+
+class CborError(RemoteAirgapError):
+    """The CBOR is not one well-formed item of definite length, or too deep or too long."""
+
+    code = "ur-cbor"
+    hint = "The message in the QR code is malformed."
+
+
+class UrPartError(RemoteAirgapError):
+    """The numbers of a part contradict each other."""
+
+    code = "ur-part"
+    hint = "A QR code of this series is malformed."
+
+
+class UrLimitError(RemoteAirgapError):
+    """The message announced is larger than what is read from codes."""
+
+    code = "ur-limit"
+    hint = "This message is too large to be read from QR codes. Use a file instead."
+
+
+class UnexpectedUrTypeError(RemoteAirgapError):
+    """The type of the UR is not one of those asked for."""
+
+    code = "ur-unexpected-type"
+    hint = "This QR code holds something other than what is needed here."
+
+
+class OtherMessageError(RemoteAirgapError):
+    """The frame belongs to another message than the one being read."""
+
+    code = "ur-other-message"
+    hint = "This QR code belongs to another message."
+
+
+class CorruptSetError(RemoteAirgapError):
+    """The parts collected contradict each other; all of them were dropped."""
+
+    code = "ur-corrupt"
+    hint = "The QR codes that were read do not belong together. Reading starts over."
+
+
+class UrPayloadError(RemoteAirgapError):
+    """The message is not of the kind its type promises."""
+
+    code = "ur-payload"
+    hint = "The message in the QR code is not what it says it is."
+
+
+class QrError(RemoteAirgapError):
+    """A picture cannot be decoded."""
+
+    code = "picture-unreadable"
+    hint = "The picture cannot be read. Use a PNG or JPEG file."
+
+
+class PictureTooLargeError(QrError):
+    """A picture has more bytes or pixels than are looked at."""
+
+    code = "picture-too-large"
+    hint = "The picture is too large."
