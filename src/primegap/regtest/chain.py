@@ -1,6 +1,7 @@
 """The chain in one data directory: the engine, our journal and index, and what keeps them equal.
 
-Layout of the directory: `lock`; `engine/`, Bitcoin Core's files; `chain.sqlite`, journal and index.
+Layout of the directory: `lock`; `engine-1/`, Bitcoin Core's files (each rebuild takes the next
+number); `chain.sqlite`, journal and index.
 
 The engine's active chain is the truth and the index follows it. A killed engine forgets its latest
 blocks; the journal has them and feeds them back, through full validation. So at any instant of any
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
 
 _log: Final = logging.getLogger(__name__)
 
-ENGINE_DIR: Final = "engine"
+ENGINE_PREFIX: Final = "engine-"
 INDEX_NAME: Final = "chain.sqlite"
 MIN_FREE_BYTES: Final = 80 * 1024 * 1024
 "The engine asks for 50 MiB free when it opens or grows a file, and grows by 16 MiB and 1 MiB."
@@ -84,7 +85,7 @@ class Chain:
                 self._discard_damage()
             self.index = Index(data_dir / INDEX_NAME)
             undo.callback(self.index.close)
-            self.engine = Engine(data_dir / ENGINE_DIR)
+            self.engine = Engine(_engine_path(data_dir))
             undo.callback(self.engine.close)
             self._feed_engine()
             self._catch_up()
@@ -230,7 +231,7 @@ class Chain:
         A kill at any point leaves a directory on which this can be run again.
         """
         index_path = self.data_dir / INDEX_NAME
-        engine_path = self.data_dir / ENGINE_DIR
+        engine_path = _engine_path(self.data_dir)
         journal, pending = _read_journal(index_path)
         engine_knows_more = _engine_height(engine_path) >= len(journal) - 1
         new_path = index_path.with_name(INDEX_NAME + ".new")
@@ -244,7 +245,22 @@ class Chain:
         _remove_database(index_path, keep_main=True)
         new_path.replace(index_path)
         if not engine_knows_more:
+            # A failed open leaves the engine's lock on that path until this process ends, so the
+            # new files get a path of their own.
+            fresh_path = engine_path.with_name(f"{ENGINE_PREFIX}{_engine_number(engine_path) + 1}")
+            fresh_path.mkdir()
             shutil.rmtree(engine_path, ignore_errors=True)
+
+
+def _engine_number(path: Path) -> int:
+    number = path.name.removeprefix(ENGINE_PREFIX)
+    return int(number) if number.isascii() and number.isdecimal() else 0
+
+
+def _engine_path(data_dir: Path) -> Path:
+    """Return the engine's directory: the one with the highest number."""
+    numbers = [_engine_number(path) for path in data_dir.glob(f"{ENGINE_PREFIX}*")]
+    return data_dir / f"{ENGINE_PREFIX}{max([1, *numbers])}"
 
 
 def _read_journal(path: Path) -> tuple[list[bytes], list[tuple[bytes, bytes]]]:
