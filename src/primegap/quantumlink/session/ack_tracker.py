@@ -1,0 +1,120 @@
+"""What we owe the peer in acknowledgements (session sections 4 and 5.6)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from primegap.quantumlink.acks import AckRange, fit_ack_ranges
+from primegap.quantumlink.session.ranges import RangeSet
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+MAX_REPEATED_RANGES: Final = 8
+"""Ranges told before that later ACKs repeat: a lost ACK then costs nothing as long as another
+follows (session 11, #2). Eight ranges are 17 to 40 bytes, and span far more than one flight."""
+
+
+class AckChoice(NamedTuple):
+    """Ranges for one ACK."""
+
+    ranges: tuple[AckRange, ...]
+    news: tuple[AckRange, ...]
+    "Those that were not told before, as far as they are."
+
+
+class AckTracker:
+    """Collects the numbers of accepted records and turns them into ACK ranges.
+
+    Args:
+        range_limit: most ranges not told yet; beyond it the lowest are forgotten, and the peer
+            sends what was in those records again.
+        delay_s: longest time a record that asks for an acknowledgement waits for it.
+    """
+
+    __slots__ = ("_delay_s", "_due_s", "_fresh", "_range_limit", "_told")
+
+    def __init__(self, range_limit: int, delay_s: float) -> None:
+        self._range_limit = range_limit
+        self._delay_s = delay_s
+        self._fresh = RangeSet()  # never told, or told in a record that was lost
+        self._told = RangeSet()
+        self._due_s: float | None = None
+
+    @property
+    def due_s(self) -> float | None:
+        """When an ACK must leave even if nothing else does; None when nothing asks for one."""
+        return self._due_s
+
+    @property
+    def is_scheduled(self) -> bool:
+        """True when an ACK may ride along with other frames."""
+        return self._due_s is not None and bool(self._fresh)
+
+    def note(self, seq: int) -> None:
+        """Remember that a record arrived."""
+        self._fresh.add(seq, seq + 1)
+        self._bound_fresh()
+
+    def schedule(self, now_s: float) -> None:
+        """Ask for an ACK within the delay; an earlier request stands."""
+        due_s = now_s + self._delay_s
+        if self._due_s is None or due_s < self._due_s:
+            self._due_s = due_s
+
+    def peek(self, budget: int) -> AckChoice | None:
+        """Return the ranges the next ACK would hold, or None when there is no news or no room.
+
+        When all the news fits, older ranges are repeated with what room is left. Otherwise only the
+        highest news is chosen, and the rest follows in later records.
+
+        Args:
+            budget: most bytes of the ACK, kind byte not counted.
+        """
+        if not self._fresh:
+            return None
+        repeated = self._told.copy()
+        for start, stop in self._fresh:
+            repeated.add(start, stop)
+        ranges = fit_ack_ranges(_inclusive(reversed(repeated)), budget)
+        if ranges and ranges[-1][0] <= self._fresh.first[0]:
+            return AckChoice(ranges, tuple(_inclusive(reversed(self._fresh))))
+        news = fit_ack_ranges(_inclusive(reversed(self._fresh)), budget)
+        return AckChoice(news, news) if news else None
+
+    def commit(self, choice: AckChoice) -> None:
+        """Count a choice as told; the request is met when no news is left."""
+        for low, high in choice.news:
+            self._fresh.remove(low, high + 1)
+            self._told.add(low, high + 1)
+        while len(self._told) > MAX_REPEATED_RANGES:
+            self._told.pop_first()
+        if not self._fresh:
+            self._due_s = None
+
+    def give_up(self) -> None:
+        """Drop the request: not even an empty record has room for an ACK of these numbers."""
+        self._due_s = None
+
+    def restore(self, news: Iterable[AckRange], now_s: float) -> None:
+        """Take back news whose record was lost; it is due at once (session section 5.4)."""
+        restored = False
+        for low, high in news:
+            self._fresh.add(low, high + 1)
+            restored = True
+        if restored:
+            self._bound_fresh()
+            self._due_s = now_s
+
+    def confirm(self, ranges: Iterable[AckRange]) -> None:
+        """Stop repeating ranges: the record that carried them was acknowledged."""
+        for low, high in ranges:
+            self._told.remove(low, high + 1)
+
+    def _bound_fresh(self) -> None:
+        while len(self._fresh) > self._range_limit:
+            self._fresh.pop_first()
+
+
+def _inclusive(ranges: Iterable[tuple[int, int]]) -> Iterable[AckRange]:
+    return ((start, stop - 1) for start, stop in ranges)

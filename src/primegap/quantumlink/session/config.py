@@ -1,0 +1,125 @@
+"""Settings of a link (session section 2.4), and the bounds of what a peer can make us hold."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Self
+
+from primegap.quantumlink.codec import MAX_U32
+from primegap.quantumlink.frames import OPEN_OVERHEAD
+from primegap.quantumlink.records import MAX_RECORD_SIZE, MIN_RECORD_SIZE
+from primegap.quantumlink.session.errors import ConfigError
+
+if TYPE_CHECKING:
+    from primegap.quantumlink.suite import Suite
+
+NATIVE_WINDOW: Final = 65_536
+"""Initial window and send buffer of the native suite. Bluetooth moves up to 250 kB/s with round
+trips of 50 to 250 ms (connection interval, chip queue): 64 KiB keep the air busy, 16 KiB do not."""
+NATIVE_MAX_WINDOW: Final = 262_144
+"Largest window granted on request in the native suite: one second of the fastest link."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinkConfig:
+    """Settings of a link. The defaults are the published ones; times in seconds, sizes in bytes.
+
+    Raises:
+        ConfigError: a value is outside its range.
+    """
+
+    accept_unknown_ik: bool = False
+    "Whether an IK initiator that is not paired may connect and be bound, when nobody is bound."
+    handshake_timeout_s: float = 5.0
+    "For a whole attempt, both roles; also how long a replacing session may stay unproven."
+    record_max_size: int = MAX_RECORD_SIZE
+    "Largest record we send, everything included."
+    inbound_record_max_size: int = 65_536
+    "Largest record we look at: eight times what the published implementation sends."
+    ack_delay_s: float = 0.005
+    "Longest wait of a record for its acknowledgement."
+    retransmit_timeout_s: float = 1.0
+    "Time-out until the first round-trip sample; later 10 ms to 30 s."
+    keepalive_interval_s: float = 10.0
+    "Silence after which a ping is sent; 0 for never."
+    peer_timeout_s: float = 30.0
+    "Silence of the peer after which the session ends; 0 for never."
+    stream_send_buffer_size: int = 16_384
+    "Bytes written and not acknowledged, per stream."
+    initial_stream_receive_window: int = 16_384
+    "Credit of every new stream, advertised in the handshake."
+    max_stream_receive_window: int = 32_768
+    "Most credit a peer may ask for."
+    accepted_record_window: int = 4096
+    "Record numbers the replay window reaches back."
+    pending_ack_range_limit: int = 64
+    "Ranges of record numbers waiting to be acknowledged."
+    max_peer_streams: int = 64
+    """Streams the peer may have open at once; further ones are reset with 6 (refused). One call of
+    the RPC layer is one stream, and a companion runs a handful of calls."""
+    max_header_size: int = 1024
+    """Header of a stream the peer opens; a longer one is reset with 8 (limit). Route keys take at
+    most 21 bytes (session 8.1)."""
+    max_receive_memory: int = 4_194_304
+    """Sum of the receive windows of all streams; beyond it the peer's streams are reset with 8
+    (limit). 64 streams with the larger initial window of the native suite fit exactly."""
+
+    def __post_init__(self) -> None:
+        _require(self.record_max_size > MIN_RECORD_SIZE, "record_max_size")
+        _require(self.inbound_record_max_size > MIN_RECORD_SIZE, "inbound_record_max_size")
+        _require(self.handshake_timeout_s > 0, "handshake_timeout_s")
+        _require(self.ack_delay_s >= 0, "ack_delay_s")
+        _require(self.retransmit_timeout_s > 0, "retransmit_timeout_s")
+        _require(self.keepalive_interval_s >= 0, "keepalive_interval_s")
+        _require(self.peer_timeout_s >= 0, "peer_timeout_s")
+        _require(self.stream_send_buffer_size >= 1, "stream_send_buffer_size")
+        _require(self.initial_stream_receive_window >= 1, "initial_stream_receive_window")
+        _require(
+            self.initial_stream_receive_window <= self.max_stream_receive_window <= MAX_U32,
+            "max_stream_receive_window",
+        )
+        _require(self.accepted_record_window >= 1, "accepted_record_window")
+        _require(self.pending_ack_range_limit >= 1, "pending_ack_range_limit")
+        _require(self.max_peer_streams >= 1, "max_peer_streams")
+        _require(self.max_header_size >= 0, "max_header_size")
+        _require(
+            self.max_receive_memory >= self.initial_stream_receive_window, "max_receive_memory"
+        )
+
+    @classmethod
+    def for_suite(cls, suite: Suite) -> Self:
+        """Return the settings for a suite: the published ones, with larger windows if native."""
+        if not suite.updates_keys:
+            return cls()
+        return cls(
+            stream_send_buffer_size=NATIVE_WINDOW,
+            initial_stream_receive_window=NATIVE_WINDOW,
+            max_stream_receive_window=NATIVE_MAX_WINDOW,
+        )
+
+    @property
+    def max_own_header_size(self) -> int:
+        """Most header bytes of a stream we open, so that data still fits beside (session 6.1)."""
+        return self.record_max_size - (MIN_RECORD_SIZE + 1 + OPEN_OVERHEAD) - 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamOptions:
+    """Choices for one stream at the moment it is opened; None takes the configured value."""
+
+    receive_window: int | None = None
+    "Bytes the peer may send at first; cut to our initial and maximal window."
+    requested_peer_receive_window: int | None = None
+    "Bytes we would like to be allowed to send, 1 to 2^32 - 1; the peer decides."
+    send_buffer_size: int | None = None
+    "Bytes held until acknowledged, at least 1."
+
+    def __post_init__(self) -> None:
+        for name in ("receive_window", "requested_peer_receive_window", "send_buffer_size"):
+            value: int | None = getattr(self, name)
+            _require(value is None or 1 <= value <= MAX_U32, name)
+
+
+def _require(held: bool, name: str) -> None:
+    if not held:
+        raise ConfigError(f"{name} is out of range")

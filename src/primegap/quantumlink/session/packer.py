@@ -1,0 +1,107 @@
+"""Choosing what goes into the next session record (session section 5.1)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from primegap.quantumlink.frames import Ack, Ping
+from primegap.quantumlink.records import BodyBuilder
+from primegap.quantumlink.session.recovery import RecordContent, SentData
+
+if TYPE_CHECKING:
+    from primegap.quantumlink.frames import StreamReset
+    from primegap.quantumlink.session.ack_tracker import AckChoice, AckTracker
+    from primegap.quantumlink.session.streams import StreamTable
+
+
+@dataclass(frozen=True, slots=True)
+class PackedRecord:
+    """The body of a record and what it holds."""
+
+    body: bytes
+    content: RecordContent
+
+
+def pack_ack(seq: int, max_size: int, acks: AckTracker) -> PackedRecord | None:
+    """Pack a record with an ACK and nothing else, or None when no range fits."""
+    builder = BodyBuilder(seq, max_size)
+    choice = _add_ack(builder, acks)
+    if choice is None:
+        return None
+    acks.commit(choice)
+    return PackedRecord(builder.body(), _content_of(choice))
+
+
+def pack_record(
+    seq: int,
+    max_size: int,
+    *,
+    acks: AckTracker,
+    ack_is_due: bool,
+    ping: bool,
+    streams: StreamTable,
+) -> PackedRecord | None:
+    """Pack all that waits into one record: ACK, resets, ping, window updates, data.
+
+    The ACK comes first, so that the peer credits what arrived before it looks at its time-outs. An
+    ACK that is not due yet only rides along.
+
+    Returns:
+        None when nothing is to be sent.
+    """
+    if acks.is_scheduled:
+        builder = BodyBuilder(seq, max_size)
+        choice = _add_ack(builder, acks)
+        content = _fill(builder, choice, ping=ping, streams=streams)
+        if choice is not None and (content.is_tracked or ack_is_due):
+            acks.commit(choice)
+            return PackedRecord(builder.body(), content)
+        if content.is_tracked:
+            return PackedRecord(builder.body(), content)
+    builder = BodyBuilder(seq, max_size)
+    content = _fill(builder, None, ping=ping, streams=streams)
+    return PackedRecord(builder.body(), content) if content.is_tracked else None
+
+
+def _add_ack(builder: BodyBuilder, acks: AckTracker) -> AckChoice | None:
+    choice = acks.peek(builder.remaining - 1)
+    if choice is not None:
+        builder.append(Ack(choice.ranges))
+    return choice
+
+
+def _content_of(choice: AckChoice) -> RecordContent:
+    return RecordContent(ack_ranges=choice.ranges, ack_news=choice.news)
+
+
+def _fill(
+    builder: BodyBuilder, choice: AckChoice | None, *, ping: bool, streams: StreamTable
+) -> RecordContent:
+    resets: list[StreamReset] = []
+    for reset in streams.pending_resets():
+        if not builder.append(reset):
+            break
+        streams.reset_left(reset)
+        resets.append(reset)
+    pinged = ping and builder.append(Ping())
+    windows: list[int] = []
+    for stream in streams.pending_windows():
+        frame = stream.window_frame()
+        if not builder.append(frame):
+            break
+        streams.window_left(frame)
+        windows.append(frame.stream_id)
+    data: list[SentData] = []
+    while (piece := streams.take_data(builder.remaining)) is not None:
+        builder.append(piece)
+        stop = piece.offset + len(piece.payload)
+        data.append(SentData(piece.stream_id, piece.offset, stop, piece.fin))
+    return RecordContent(
+        ack_ranges=() if choice is None else choice.ranges,
+        ack_news=() if choice is None else choice.news,
+        ping=pinged,
+        resets=tuple(resets),
+        windows=tuple(windows),
+        data=tuple(data),
+    )

@@ -1,0 +1,116 @@
+"""Sets of integers kept as disjoint ranges: record numbers, byte offsets, stream ordinals."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+Range = tuple[int, int]
+"Half-open: the first number and the one behind the last."
+
+
+class RangeSet:
+    """Disjoint, non-touching, half-open ranges in ascending order.
+
+    `len()` is the number of ranges, which is also what memory grows with; whoever lets a peer add
+    ranges bounds it.
+    """
+
+    __slots__ = ("_starts", "_stops")
+
+    def __init__(self) -> None:
+        self._starts: list[int] = []
+        self._stops: list[int] = []
+
+    def __len__(self) -> int:
+        return len(self._starts)
+
+    def __iter__(self) -> Iterator[Range]:
+        return zip(self._starts, self._stops, strict=True)
+
+    def __reversed__(self) -> Iterator[Range]:
+        return zip(reversed(self._starts), reversed(self._stops), strict=True)
+
+    def __contains__(self, value: int) -> bool:
+        index = bisect_right(self._starts, value) - 1
+        return index >= 0 and value < self._stops[index]
+
+    def __repr__(self) -> str:
+        return f"RangeSet({list(self)})"
+
+    @property
+    def first(self) -> Range:
+        """The lowest range; the set must not be empty."""
+        return self._starts[0], self._stops[0]
+
+    @property
+    def last(self) -> Range:
+        """The highest range; the set must not be empty."""
+        return self._starts[-1], self._stops[-1]
+
+    def add(self, start: int, stop: int) -> None:
+        """Add all numbers from `start` up to, not including, `stop`; touching ranges join."""
+        if start >= stop:
+            return
+        starts, stops = self._starts, self._stops
+        if not starts or start > stops[-1]:  # the usual case: behind everything
+            starts.append(start)
+            stops.append(stop)
+            return
+        low = bisect_left(stops, start)  # the first range that touches or follows
+        high = bisect_right(starts, stop)  # behind the last range that touches
+        if low < high:
+            start = min(start, starts[low])
+            stop = max(stop, stops[high - 1])
+        starts[low:high] = [start]
+        stops[low:high] = [stop]
+
+    def remove(self, start: int, stop: int) -> None:
+        """Remove all numbers from `start` up to, not including, `stop`; a range may split."""
+        starts, stops = self._starts, self._stops
+        low = bisect_right(stops, start)  # the first range with a number at or above start
+        high = bisect_left(starts, stop)  # behind the last range with a number below stop
+        if start >= stop or low >= high:
+            return
+        kept_starts: list[int] = []
+        kept_stops: list[int] = []
+        if starts[low] < start:
+            kept_starts.append(starts[low])
+            kept_stops.append(start)
+        if stops[high - 1] > stop:
+            kept_starts.append(stop)
+            kept_stops.append(stops[high - 1])
+        starts[low:high] = kept_starts
+        stops[low:high] = kept_stops
+
+    def gaps(self, start: int, stop: int) -> list[Range]:
+        """Return the parts of `[start, stop)` that are not in the set, ascending."""
+        found: list[Range] = []
+        index = bisect_right(self._stops, start)
+        while start < stop and index < len(self._starts) and self._starts[index] < stop:
+            if start < self._starts[index]:
+                found.append((start, self._starts[index]))
+            start = self._stops[index]
+            index += 1
+        if start < stop:
+            found.append((start, stop))
+        return found
+
+    def pop_first(self) -> Range:
+        """Remove and return the lowest range; the set must not be empty."""
+        return self._starts.pop(0), self._stops.pop(0)
+
+    def clear(self) -> None:
+        """Remove everything."""
+        self._starts.clear()
+        self._stops.clear()
+
+    def copy(self) -> RangeSet:
+        """Return an independent copy."""
+        twin = RangeSet()
+        twin._starts = self._starts.copy()
+        twin._stops = self._stops.copy()
+        return twin
