@@ -55,9 +55,10 @@ def parse_ur_text_untrusted(text: str) -> UrText:
         raise UrTextError("not ASCII")
     if not is_ur_text(text):
         raise UrTextError("no UR prefix")
-    ur_type, *middle, body = text.lower()[len(_PREFIX) :].split("/")
-    if _TYPE.fullmatch(ur_type) is None or not body:
+    ur_type, *rest = text.lower()[len(_PREFIX) :].split("/")
+    if not rest or _TYPE.fullmatch(ur_type) is None:
         raise UrTextError("no type or no body")
+    *middle, body = rest
     letters_only = _BODY.fullmatch(body) is not None
     legacy_body = not letters_only and _LEGACY_BODY.fullmatch(body) is not None
     if legacy_body or (middle and _LEGACY_NUMBERS.fullmatch(middle[0])):
