@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
+import importlib
 import json
 import logging
 import os
@@ -89,6 +91,9 @@ async def _serve(options: argparse.Namespace) -> None:
             node.ask_to_stop()
     async with node:
         _write_line({"ready": asdict(await node.status())})
+        # The first payment would wait for this; nobody waits for it here.
+        with contextlib.suppress(ImportError):
+            await asyncio.to_thread(importlib.import_module, "bdkpython")
         await node.wait_until_asked_to_stop()
 
 

@@ -19,10 +19,10 @@ class RegtestError(Exception):
 
 
 class EngineMissingError(RegtestError):
-    """The package with Bitcoin Core's engine is not installed."""
+    """A package that the private chain is built on is not installed."""
 
     code = "engine-missing"
-    hint = "Install the engine of the private chain: pip install 'primegap[regtest]'."
+    hint = "Install what the private chain needs: pip install 'primegap[regtest,bitcoin]'."
 
 
 class EngineFaultError(RegtestError):

@@ -47,8 +47,6 @@ def build_payment(chain: Chain, mempool: Mempool, script: bytes, amount_sat: int
     for outpoint, coin_sat in _coins(chain, mempool):
         inputs.append(TxIn(prevout=outpoint, sequence=_SEQUENCE, witness=(TRUE_WITNESS_SCRIPT,)))
         total_sat += coin_sat
-        if total_sat < amount_sat:
-            continue
         payment = _finish(inputs, script, amount_sat, total_sat)
         if payment is not None:
             return payment
@@ -60,7 +58,9 @@ def build_payment(chain: Chain, mempool: Mempool, script: bytes, amount_sat: int
 def _finish(
     inputs: list[TxIn], script: bytes, amount_sat: int, total_sat: int
 ) -> Transaction | None:
-    """Return the payment, or None if what is left does not cover the fee."""
+    """Return the payment, or None if the inputs do not cover amount and fee."""
+    if total_sat < amount_sat:
+        return None
 
     def assemble(change_sat: int) -> Transaction:
         outputs = [TxOut(amount_sat=amount_sat, script=script)]

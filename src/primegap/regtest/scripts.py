@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from typing import Final
 
-from primegap.regtest.errors import AddressError
+from primegap.regtest.errors import AddressError, EngineMissingError
 
 _OP_0: Final = 0x00
 _OP_PUSHDATA1: Final = 0x4C
@@ -114,9 +114,12 @@ def script_of_address(address: str) -> bytes:
 
     Raises:
         AddressError: not an address, or of another network.
+        EngineMissingError: BDK, which reads addresses, is not installed.
     """
-    from bdkpython import Address, AddressParseError, Network
-
+    try:
+        from bdkpython import Address, AddressParseError, Network
+    except ImportError as error:
+        raise EngineMissingError("bdkpython cannot be imported") from error
     if not 1 <= len(address) <= MAX_ADDRESS_CHARACTERS:
         raise AddressError("not an address of this network")
     try:
