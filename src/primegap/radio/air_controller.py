@@ -235,7 +235,7 @@ class AirController(bumble_controller.Controller):  # type: ignore[misc]
             else:
                 route.receiver.deliver(route.handle, one, done)
         if self._air.count_data_packet():
-            loop.call_soon(self._drop_links)
+            self._drop_links()
 
     def _deliver_kept(self, route: _Route) -> None:
         assert route.plan is not None

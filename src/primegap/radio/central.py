@@ -39,6 +39,7 @@ CONNECT_TIMEOUT_S: Final = 10.0
 "From the wish to connect until packets can flow (section 13.2)."
 OPEN_TIMEOUT_S: Final = 10.0
 "An adapter answers its first commands within this time or is not there."
+DISCONNECT_TIMEOUT_S: Final = 2.0
 MAX_RECEIVED_PACKETS: Final = 4096
 "Packets kept for a program that does not take them (1 MiB); further ones are dropped."
 
@@ -251,6 +252,9 @@ class BumbleCentral:
         except (core.BaseBumbleError, hci.HCI_Error, TimeoutError) as error:
             raise ConnectFailedError("the device did not answer") from error
         port = CentralPort(self, connection)
+        if self._device.lookup_connection(connection.handle) is not connection:
+            # Another central was faster; the loss was reported together with the connection.
+            raise ConnectFailedError("the device is busy with another phone")
         connection.on("disconnection", lambda _reason: self._disconnected(connection.handle, port))
         setting_up = self._loop.create_task(self._set_up(port, connection))
         losing = self._loop.create_task(port.wait_closed())
@@ -314,7 +318,7 @@ class BumbleCentral:
         from bumble import core, hci
 
         with contextlib.suppress(core.BaseBumbleError, hci.HCI_Error, TimeoutError):
-            async with asyncio.timeout(OPEN_TIMEOUT_S):
+            async with asyncio.timeout(DISCONNECT_TIMEOUT_S):
                 await connection.disconnect()
 
     async def close(self) -> None:

@@ -1,11 +1,13 @@
 """The host driver: the device's side of the chip, as a port for packets (radio.md section 12).
 
-    port = await open_radio(sock, RadioSettings(enabled=True, name="Passport Prime (12AB)"))
-    await port.send(packet)
-    packet = await port.receive()
+    radio = await open_radio(sock, RadioSettings(enabled=True, name="Passport Prime (12AB)"))
+    while True:
+        port = await radio.connection()   # one phone, one connection
+        ...                               # send and receive packets until PortClosedError
 
-A port lives as long as its chip process. When the chip is gone or does not answer, every call
-raises `PortClosedError`; whoever supervises the chip starts a new one and opens a new port.
+A `RadioPort` lives as long as its chip process and moves packets whoever is connected; a
+`ConnectionPort` ends with the connection. When the chip is gone or does not answer, every call of
+both raises `PortClosedError`; whoever supervises the chip starts a new one and opens it anew.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from primegap.quantumlink.aio.port import PortClosedError
-from primegap.radio.errors import LocalRadioError, RemoteRadioError
+from primegap.radio.errors import LocalRadioError, RemoteRadioError, SendRefusedError
 from primegap.radio.host_scheduler import (
     Booted,
     ChipDied,
@@ -33,6 +35,7 @@ from primegap.radio.messages import (
     AckFirmwareVersion,
     AnyMessage,
     DisableChannels,
+    Link,
     Plain,
     SetDeviceName,
     SetTxPower,
@@ -42,6 +45,8 @@ from primegap.radio.messages import (
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
+
+__all__ = ["ConnectionPort", "RadioPort", "RadioSettings", "RadioStatus", "open_radio"]
 
 MAX_RECEIVED_PACKETS: Final = 64
 "Packets kept for a link that does not take them; further ones stay in the chip, which drops them."
@@ -63,6 +68,58 @@ class RadioSettings:
     "Sending power; None leaves the chip's own."
 
 
+class ConnectionPort:
+    """Packets to and from one phone, for as long as its connection lasts (a `PacketPort`)."""
+
+    packet_size = MAX_PACKET_BYTES
+
+    def __init__(self, radio: RadioPort) -> None:
+        """Made by `RadioPort.connection`."""
+        self._radio = radio
+        self._lost = False
+
+    @property
+    def closed(self) -> bool:
+        """Whether the connection is gone, as far as the chip has told."""
+        return self._lost or self._radio.closed
+
+    async def send(self, packet: bytes) -> None:
+        """Send one packet to the phone; returns when the chip took it.
+
+        Raises:
+            PortClosedError: the connection or the chip is gone, or the phone took nothing for
+                3.3 s. In the last case the radio stays connected, and `RadioPort.connection` gives
+                a new port at once.
+        """
+        if not self.closed:
+            try:
+                await self._radio.send(packet)
+            except SendRefusedError as error:
+                self.lost()
+                raise PortClosedError("the phone takes no data") from error
+            return
+        raise PortClosedError("the Bluetooth connection is gone")
+
+    async def receive(self) -> bytes:
+        """Return the next packet of the phone; what came before a loss still arrives.
+
+        Raises:
+            PortClosedError: the connection or the chip is gone and nothing is left.
+        """
+        return await self._radio.receive_while(lambda: not self.closed)
+
+    async def close(self) -> None:
+        """Disconnect the phone; the device stays visible."""
+        if not self.closed:
+            self.lost()
+            await self._radio.disconnect()
+
+    def lost(self) -> None:
+        """The connection is gone."""
+        self._lost = True
+        self._radio.connection_lost(self)
+
+
 class RadioPort:
     """Packets to and from the phone, and the radio's switches. Made by `open_radio`."""
 
@@ -82,6 +139,8 @@ class RadioPort:
         self._arrived = asyncio.Event()
         self._closed = asyncio.Event()
         self._booted: asyncio.Future[None] = self._loop.create_future()
+        self._connection: ConnectionPort | None = None
+        self._status_changed = asyncio.Event()
         self.overflows = 0
         "How often the chip reported that it lost packets of the phone."
         sock.setblocking(False)
@@ -123,8 +182,13 @@ class RadioPort:
         Raises:
             PortClosedError: the chip is gone and nothing is left.
         """
+        return await self.receive_while(lambda: not self.closed)
+
+    async def receive_while(self, going_on: Callable[[], bool]) -> bytes:
+        """Return the next packet; raise PortClosedError when none is left and nothing goes on."""
         while not self._received:
-            self._check_open()
+            if not going_on():
+                raise PortClosedError("the Bluetooth connection is gone")
             self._arrived.clear()
             await self._arrived.wait()
         packet = self._received.popleft()
@@ -136,6 +200,27 @@ class RadioPort:
     async def close(self) -> None:
         """Let go of the chip, which ends it."""
         self._end()
+
+    async def connection(self) -> ConnectionPort:
+        """Wait for a phone and return the port of its connection; the same while it lasts.
+
+        Raises:
+            PortClosedError: the chip is gone.
+        """
+        while True:
+            self._check_open()
+            if self.status.link is Link.CONNECTED:
+                if self._connection is None:
+                    self._connection = ConnectionPort(self)
+                return self._connection
+            self._status_changed.clear()
+            await self._status_changed.wait()
+
+    def connection_lost(self, connection: ConnectionPort) -> None:
+        """Forget a connection and wake whoever waits for its packets."""
+        if connection is self._connection:
+            self._connection = None
+        self._arrived.set()
 
     # -- switches ---------------------------------------------------------------------------------
 
@@ -267,6 +352,9 @@ class RadioPort:
                     self._scheduler.set_room(False, now_s=self._loop.time())
             case RadioStatus():
                 self.overflows += event.overflow
+                self._status_changed.set()
+                if event.link is not Link.CONNECTED and self._connection is not None:
+                    self._connection.lost()
                 if self._on_status is not None:
                     self._on_status(event)
             case Done():
@@ -290,6 +378,7 @@ class RadioPort:
             return
         self._closed.set()
         self._arrived.set()
+        self._status_changed.set()
         self._loop.remove_reader(self._sock)
         self._sock.close()
         if self._timer is not None:

@@ -331,16 +331,22 @@ class HostScheduler:
             events.append(Done(request.ticket, SendDataResponse(result)))
             return
         # Section 12: the record that this packet belongs to fails, and every queued one.
+        self._refuse_packets("the chip has no room", events)
+
+    def _refuse_packets(self, why: str, events: list[Event]) -> None:
         for queued in self._packets:
             assert queued.ticket is not None
-            events.append(Done(queued.ticket, SendRefusedError("the chip has no room")))
+            events.append(Done(queued.ticket, SendRefusedError(why)))
         self._packets.clear()
+        self._refusals = 0
 
     def _status_heard(self, message: Status, events: list[Event]) -> None:
         link, rssi_dbm = message.connection
         status = RadioStatus(link, rssi_dbm, message.queue_overflow)
         if status != self._status:
             events.append(status)
+        if link is not Link.CONNECTED and self._status.link is Link.CONNECTED:
+            self._refuse_packets("the connection is gone", events)
         self._status = RadioStatus(link, rssi_dbm)
 
     def _line_fell(self) -> None:
