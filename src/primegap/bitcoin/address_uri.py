@@ -85,8 +85,8 @@ def format_payment_request(address: str, amount: Satoshi | None = None) -> str:
 def _parameters(query: str) -> dict[str, str]:
     found: dict[str, str] = {}
     parts = query.split("&")
-    if len(parts) > MAX_PARAMETERS:
-        raise UriFormatError("too many parameters")
+    if len(parts) > MAX_PARAMETERS or not query.isascii():
+        raise UriFormatError("too many parameters, or characters that are not encoded")
     for part in parts:
         key, _, value = part.partition("=")
         if not key:

@@ -159,9 +159,11 @@ def check_fields(part: PsbtMap, rules: Mapping[int, _Rule]) -> None:
         rule = rules.get(cursor.count())
         if rule is None:
             continue
-        if rule.is_forbidden:
-            raise PsbtFormatError("a field of another version")
         key_data = key[cursor.position :]
+        if rule.is_forbidden:
+            if not key_data:
+                raise PsbtFormatError("a field of another version")
+            continue  # with key data it is not the field of version 2, and BIP-174 lets it pass
         if rule.is_public_key:
             check_public_key(key_data)
         if len(key_data) not in rule.key_data or len(value) not in rule.value:
