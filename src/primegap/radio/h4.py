@@ -55,10 +55,12 @@ class H4Parser:
 
     def feed(self, data: bytes) -> list[bytes]:
         """Take bytes and return the packets that are now complete."""
+        packets: list[bytes] = []
+        if self.broken:
+            return packets
         buffer = self.rest + data if self.rest else data
-        packets = []
         start, end = 0, len(buffer)
-        while start < end and not self.broken:
+        while start < end:
             field = _LENGTH_FIELDS.get(buffer[start])
             if field is None:
                 self.broken = True
