@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from importlib import metadata
 from typing import TYPE_CHECKING, Final
 
 from primegap.regtest.blocks import merkle_branch
@@ -58,6 +57,8 @@ def version_text(version: tuple[int, ...]) -> str:
 
 def server_software() -> str:
     """Return the name and version of this server."""
+    from importlib import metadata  # slow to load, and asked for once a connection
+
     return f"primegap-regtest {metadata.version('primegap')}"
 
 

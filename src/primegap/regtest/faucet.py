@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 FAUCET_RATE_SAT_PER_KVB: Final = 2_000
 MAX_FAUCET_INPUTS: Final = 500  # 42 vbytes each: a fifth of the largest standard transaction
-_MAX_COINS_READ: Final = 5_000  # oldest first, so the mature ones come first
+_MAX_COINS_READ: Final = 1_000  # oldest first, so the mature ones come first
 _SEQUENCE: Final = 0xFFFFFFFD  # replaceable, as wallets have it (BIP-125)
 FAUCET_HASH: Final = script_hash(FAUCET_SCRIPT)
 

@@ -246,14 +246,6 @@ class Index:
         """Return the serialised block at `height`, or None."""
         return self._value("SELECT raw FROM blocks WHERE height = ?", height)
 
-    def height_of(self, block_hash: bytes) -> int | None:
-        """Return the height of a block of the active chain, or None."""
-        with _mapped_errors():
-            row = self._db.execute(
-                "SELECT height FROM blocks WHERE hash = ?", (block_hash,)
-            ).fetchone()
-        return None if row is None else int(row[0])
-
     def headers(self, start: int, count: int) -> list[bytes]:
         """Return up to `count` headers of 80 bytes from height `start` on."""
         return self._values(
