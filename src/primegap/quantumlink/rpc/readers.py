@@ -67,19 +67,20 @@ class LaneReader(ABC, Generic[ItemT_co]):
         try:
             item = self._next()
         except Exception:
-            self._stop()
+            self.stop()
             raise
         if item is Pause.END:
-            self._stop()
+            self.stop()
         return item
+
+    def stop(self) -> None:
+        """Give nothing more, as after an error: the last item turned out to be a bad one."""
+        self._over = True
+        self._buffer.clear()
 
     @abstractmethod
     def _next(self) -> ItemT_co | Pause:
         """Return the next item of a reader that is not over."""
-
-    def _stop(self) -> None:
-        self._over = True
-        self._buffer.clear()
 
     def _cut(self, start: int, end: int) -> bytes:
         """Return buffer[start:end] and forget everything in front of `end`."""
