@@ -18,11 +18,11 @@ _LD_ABS: Final = 0x20
 _JEQ: Final = 0x15
 _JGE: Final = 0x35
 _JSET: Final = 0x45
+_AND: Final = 0x54
 _RET: Final = 0x06
 _OFF_NUMBER: Final = 0
 _OFF_ARCH: Final = 4
-_OFF_ARG0_LOW: Final = 16  # little endian: the low word comes first
-_OFF_ARG1_LOW: Final = 24
+_OFF_ARGUMENT_LOW: Final = (16, 24, 32, 40, 48, 56)  # little endian: the low word comes first
 
 _ALLOW: Final = 0x7FFF0000
 _KILL: Final = 0x80000000
@@ -34,6 +34,14 @@ _CLONE_THREAD: Final = 0x00010000
 _CLONE_NEW_ANY: Final = 0x7E020080  # every namespace flag, CLONE_NEWTIME included
 _IOCTLS: Final = (0x5401, 0x5421, 0x5450, 0x5451, 0x541B)
 "TCGETS (answers `isatty`), FIONBIO, FIONCLEX, FIOCLEX, FIONREAD."
+_FCNTLS: Final = (0, 1, 2, 3, 4, 5, 6, 7, 1030, 1033, 1034)
+"""Duplicate, flags, record locks, seals. Not F_SETLEASE (a lease on a file of the program, which an
+ordinary user owns, makes everyone else's `open` wait 45 s), F_NOTIFY, F_SETOWN and F_SETSIG."""
+_MSG_FASTOPEN: Final = 0x20000000
+"""A connect in disguise: it opens the panel's listening socket, once shut down, to any address of
+the host's network, and Landlock does not see it."""
+_PROT_WRITE: Final = 0x2
+_PROT_EXEC: Final = 0x4
 
 _SECCOMP_MODE_FILTER: Final = 2
 
@@ -50,7 +58,8 @@ def build_filter(profile: str, machine: str) -> bytes:
     """Return the BPF program of a profile for a machine ("x86_64" or "aarch64").
 
     Wrong architecture kills the process; `clone3` answers ENOSYS so that the C library falls back
-    to `clone`, whose flags can be seen: only threads pass. Everything else not listed gets EPERM.
+    to `clone`, whose flags can be seen: only threads pass. The calls of `JUDGED` pass by what their
+    arguments say. Everything else not listed gets EPERM.
     """
     if machine not in _AUDIT_ARCH:
         raise SandboxError(f"no system call table for {machine} processors")
@@ -59,6 +68,15 @@ def build_filter(profile: str, machine: str) -> bytes:
     def number(name: str) -> int:
         return NUMBERS[name][column]
 
+    def judge(name: str, argument: int, *tests: bytes) -> list[bytes]:
+        """Judge a call by one argument; the tests jump to the refusal or the permission below."""
+        body = [_instruction(_LD_ABS, _OFF_ARGUMENT_LOW[argument]), *tests, *verdict]
+        return [_instruction(_JEQ, number(name), 0, len(body)), *body]
+
+    def one_of(values: tuple[int, ...]) -> list[bytes]:
+        return [_instruction(_JEQ, v, len(values) - i, 0) for i, v in enumerate(values)]
+
+    verdict = [_instruction(_RET, _ERRNO | _EPERM), _instruction(_RET, _ALLOW)]
     out = [
         _instruction(_LD_ABS, _OFF_ARCH),
         _instruction(_JEQ, _AUDIT_ARCH[machine], 1, 0),
@@ -71,20 +89,24 @@ def build_filter(profile: str, machine: str) -> bytes:
         _instruction(_JEQ, number("clone3"), 0, 1),
         _instruction(_RET, _ERRNO | _ENOSYS),
         # clone: a thread of this process and nothing new around it
-        _instruction(_JEQ, number("clone"), 0, 5),
-        _instruction(_LD_ABS, _OFF_ARG0_LOW),
-        _instruction(_JSET, _CLONE_NEW_ANY, 2, 0),
-        _instruction(_JSET, _CLONE_THREAD, 0, 1),
-        _instruction(_RET, _ALLOW),
-        _instruction(_RET, _ERRNO | _EPERM),
-        _instruction(_JEQ, number("ioctl"), 0, len(_IOCTLS) + 3),
-        _instruction(_LD_ABS, _OFF_ARG1_LOW),
-        *(
-            _instruction(_JEQ, request, len(_IOCTLS) - index, 0)
-            for index, request in enumerate(_IOCTLS)
+        *judge(
+            "clone",
+            0,
+            _instruction(_JSET, _CLONE_NEW_ANY, 1, 0),
+            _instruction(_JSET, _CLONE_THREAD, 1, 0),
         ),
-        _instruction(_RET, _ERRNO | _EPERM),
-        _instruction(_RET, _ALLOW),
+        *judge("ioctl", 1, *one_of(_IOCTLS)),
+        *judge("fcntl", 1, *one_of(_FCNTLS)),
+        *judge("sendto", 3, _instruction(_JSET, _MSG_FASTOPEN, 0, 1)),
+        *judge("sendmsg", 2, _instruction(_JSET, _MSG_FASTOPEN, 0, 1)),
+        # memory is written or executed, never both, and nothing written becomes code
+        *judge(
+            "mmap",
+            2,
+            _instruction(_AND, _PROT_WRITE | _PROT_EXEC),
+            _instruction(_JEQ, _PROT_WRITE | _PROT_EXEC, 0, 1),
+        ),
+        *judge("mprotect", 2, _instruction(_JSET, _PROT_EXEC, 0, 1)),
     ]
     for name in sorted(PROFILES[profile]):
         value = number(name)
