@@ -200,6 +200,7 @@ def _supplies(settings: DeviceSettings, token: str, page_fd: int) -> dict[str, A
     supplies: dict[str, Any] = {
         "panel": {"config": {"token": token}, "fds": {"page": page_fd}, "devices": []},
         "ui": {"config": {"network": settings.network}, "fds": {}, "devices": []},
+        "link": {"config": {"version": installed("primegap")}, "fds": {}, "devices": []},
         "bitcoin": {"config": {"network": settings.network}, "fds": {}, "devices": []},
     }
     if settings.bluetooth is not None:

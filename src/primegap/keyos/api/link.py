@@ -89,6 +89,8 @@ class RemoteCall(Message):
     "Handle of the call."
     route: int
     "Route id within the app (quantumlink-api, section 5)."
+    peer: bytes
+    "Identity of the companion, 16 bytes: from the session, never from the message."
     body: bytes = field(repr=False)
     "Undecoded request value: the app parses it."
 
@@ -133,16 +135,6 @@ class EndCall(Request):
 
     call: int
     code: int
-
-
-@dataclass(frozen=True, slots=True)
-class WaitCallEnd(Request):
-    """Answered when the companion is no longer there to hear the answer of a call."""
-
-    server: ClassVar[str] = SERVER
-    message_id: ClassVar[int] = 10
-
-    call: int
 
 
 CLEAN_END = 0xFFFF

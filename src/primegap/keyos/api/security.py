@@ -159,23 +159,3 @@ class ReportConfirmation(Request):
     "The process that asked, as core named it to the trusted screen."
     content: bytes
     "SHA-256 of the content the asking process bound to the screen."
-
-
-@dataclass(frozen=True, slots=True)
-class WaitUnlocked(Request):
-    """Answered when the device is unlocked."""
-
-    server: ClassVar[str] = SERVER
-    message_id: ClassVar[int] = 10
-    reply: ClassVar[type[Message]] = SecurityState
-
-
-@dataclass(frozen=True, slots=True)
-class CheckPin(Request):
-    """Yes or no for an unlocked device; a wrong PIN costs an attempt."""
-
-    server: ClassVar[str] = SERVER
-    message_id: ClassVar[int] = 11
-    reply: ClassVar[type[Message]] = SecurityState
-
-    pin: str = field(repr=False)

@@ -57,6 +57,8 @@ class Confirm(Request):
     screen: bytes
     content: bytes
     "SHA-256 of the bytes that will be acted upon."
+    signs: bool
+    "Approval opens a key for one signature; the trusted screen says so in words of its own."
 
 
 @dataclass(frozen=True, slots=True)

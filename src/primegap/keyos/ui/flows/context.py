@@ -13,9 +13,8 @@ from primegap.keyos.ui.stage import Rank
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from primegap.keyos.ui.screen import Screen
-
     from primegap.keyos.process import Process
+    from primegap.keyos.ui.screen import Screen
     from primegap.keyos.ui.stage import Stage
 
 NO_LINK = link.LinkState(0, "off", False, "", False, "", False)

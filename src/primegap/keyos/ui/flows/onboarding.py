@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 QUIZ_QUESTIONS: Final = 3
 QUIZ_CHOICES: Final = 4
-MIN_PIN: Final = 6
 
 
 async def first_start(ui: Context) -> None:
@@ -39,9 +38,6 @@ async def choose_pin(ui: Context) -> str | None:
         first = await ui.enter(screens.pin_entry("Choose a PIN", note or "At least 6 digits."))
         if first is None:
             return None
-        if len(first) < MIN_PIN:
-            note = "Too short: a PIN has at least 6 digits."
-            continue
         second = await ui.enter(screens.pin_entry("Repeat the PIN", "Enter the same digits again."))
         if second == first:
             return first
@@ -75,7 +71,7 @@ async def _make_seed(ui: Context, pin: str) -> None:
         return
     await ui.tell(
         "Your device is ready",
-        f"Master fingerprint {ui.lock.fingerprint.upper()}. Keep the words where only you find them.",
+        f"Master fingerprint {ui.lock.fingerprint.upper()}. Keep the words where only you look.",
         good=True,
     )
 
@@ -94,10 +90,7 @@ async def _quiz(ui: Context, words: Sequence[str]) -> bool:
 def _draw(size: int, count: int) -> list[int]:
     """Return `count` different numbers below `size`, in random order."""
     numbers = list(range(size))
-    drawn = []
-    for _ in range(count):
-        drawn.append(numbers.pop(_below(len(numbers))))
-    return drawn
+    return [numbers.pop(_below(len(numbers))) for _ in range(count)]
 
 
 def _below(limit: int) -> int:

@@ -1,0 +1,369 @@
+"""The Bitcoin app: what the person starts on the device, and what the companion asks for.
+
+Review, show, sign are three steps over one value: the review of the PSBT's bytes is drawn by the
+trusted screen, its digest is what the confirmation is bound to, and the signer works on the same
+bytes and refuses any other digest.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING, Final
+
+from primegap.apps.bitcoin import screens
+from primegap.apps.bitcoin.store import Memory
+from primegap.bitcoin.accounts import Account, AccountKey, Keychain
+from primegap.bitcoin.errors import BitcoinError
+from primegap.bitcoin.networks import Network
+from primegap.files import StorageError
+from primegap.keyos.api import camera, link, security, ui
+from primegap.keyos.errors import ChannelClosedError, KeyosError, RequestError, Status
+from primegap.keyos.storage import SealedFile
+from primegap.keyos.ui.canonical import encode_screen
+
+if TYPE_CHECKING:
+    from primegap.airgap import Ur
+    from primegap.keyos.process import Process
+    from primegap.keyos.ui.screen import Screen
+
+ACCOUNT: Final = 0
+ACCOUNT_NAME: Final = "Account 1"
+FRAME_PERIOD_S: Final = 0.25
+RETRY_S: Final = 0.5
+MAX_CALLS: Final = 16  # calls of the companion worked on at the same time
+RESET_INTERNAL: Final = 3
+RESET_CODEC: Final = 5
+RESET_REFUSED: Final = 6
+RESET_LIMIT: Final = 8
+RESET_UNKNOWN_ROUTE: Final = 9
+
+
+class RejectedError(Exception):
+    """The person said no."""
+
+
+class BitcoinApp:
+    """One account of the device's seed, on one network."""
+
+    def __init__(self, process: Process) -> None:
+        self._process = process
+        self._network = Network(process.config["network"])
+        self._memory: Memory | None = None
+        self._account: Account | None = None
+        self._calls: set[asyncio.Task[None]] = set()
+
+    async def run(self) -> None:
+        """Wait for the first unlock, then serve the person and the companion."""
+        seed = await self._process.call(security.GetAppSeed(), security.AppSeed)
+        self._memory = Memory.load(SealedFile(self._process.data, "state", seed.seed))
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._serve_person())
+            tasks.create_task(self._serve_companion())
+
+    async def _open_account(self) -> tuple[Account, Memory]:
+        """Return the account; its public key is asked for once and kept while the app runs."""
+        assert self._memory is not None
+        if self._account is None:
+            key = await self._process.call(
+                security.GetAccountXpub(self._network.value, ACCOUNT), security.AccountXpub
+            )
+            self._account = Account.from_key(
+                AccountKey(key.fingerprint, key.path, key.xpub), self._network, name=ACCOUNT_NAME
+            )
+        return self._account, self._memory
+
+    # -- screen ---------------------------------------------------------------------------------
+
+    async def _present(self, screen: Screen) -> str:
+        pressed = await self._process.call(ui.Present(encode_screen(screen)), ui.Pressed)
+        return pressed.action
+
+    async def _update(self, screen: Screen) -> None:
+        await self._process.call(ui.Update(encode_screen(screen)))
+
+    # -- the person -----------------------------------------------------------------------------
+
+    async def _serve_person(self) -> None:
+        while True:
+            try:
+                await self._process.call(ui.WaitOpened())
+                await self._menu()
+            except (RequestError, ChannelClosedError) as error:
+                self._process.log(f"screen: {error}")
+                await asyncio.sleep(RETRY_S)
+
+    async def _menu(self) -> None:
+        try:
+            account, _ = await self._open_account()
+            while True:
+                match await self._present(screens.menu(account)):
+                    case screens.RECEIVE:
+                        await self._receive(account)
+                    case screens.CHECK:
+                        await self._check_address(account)
+                    case screens.SIGN:
+                        await self._sign_by_qr(account)
+                    case _:
+                        return
+        finally:
+            with contextlib.suppress(KeyosError):
+                await self._process.call(ui.Close())
+
+    async def _receive(self, account: Account) -> None:
+        index = 0
+        while True:
+            address = account.address(Keychain.EXTERNAL, index)
+            if await self._present(screens.receive(account, address, index)) != screens.NEXT:
+                return
+            index += 1
+
+    async def _check_address(self, account: Account) -> None:
+        text = await self._scan_once("Check an address", "Hold the address’s QR code up.")
+        if text is None:
+            return
+        try:
+            match = account.find_address(text)
+        except BitcoinError as error:
+            await self._present(screens.problem("Not an address", error.hint))
+            return
+        if match is None:
+            await self._present(screens.address_foreign(text))
+            return
+        chain = "receive" if match.keychain is Keychain.EXTERNAL else "change"
+        address = account.address(match.keychain, match.index)
+        await self._present(screens.address_ours(account, address, chain, match.index))
+
+    async def _scan_once(self, title: str, text: str) -> str | None:
+        """Return the text of the first code, or None when the person cancelled."""
+        leaving = asyncio.ensure_future(self._present(screens.scanning(title, text, None)))
+        seeing = asyncio.ensure_future(self._process.call(camera.NextCode(), camera.Code))
+        try:
+            await asyncio.wait((leaving, seeing), return_when=asyncio.FIRST_COMPLETED)
+            return seeing.result().text if seeing.done() else None
+        finally:
+            leaving.cancel()
+            seeing.cancel()
+
+    async def _sign_by_qr(self, account: Account) -> None:
+        from primegap.airgap import AirgapError, psbt_from_ur
+
+        try:
+            ur = await self._scan_ur()
+            if ur is None:
+                return
+            signed = await self._sign(account, psbt_from_ur(ur))
+        except RejectedError:
+            return
+        except (BitcoinError, AirgapError, RequestError) as error:
+            hint = error.detail if isinstance(error, RequestError) else error.hint
+            await self._present(screens.problem("Not signed", hint or error.hint))
+            return
+        await self._show_signed(signed, ur.ur_type)
+
+    async def _scan_ur(self) -> Ur | None:
+        """Read an animated PSBT; None when the person cancelled."""
+        from primegap.airgap import PSBT_UR_TYPES, UrDecoder
+
+        decoder = UrDecoder(PSBT_UR_TYPES)
+        title, text = "Sign by QR code", "Hold the animated code up until it is complete."
+        leaving = asyncio.ensure_future(self._present(screens.scanning(title, text, 0.0)))
+        try:
+            while decoder.result is None:
+                seeing = asyncio.ensure_future(self._process.call(camera.NextCode(), camera.Code))
+                try:
+                    await asyncio.wait((leaving, seeing), return_when=asyncio.FIRST_COMPLETED)
+                    if not seeing.done():
+                        return None
+                    decoder.receive(seeing.result().text)
+                finally:
+                    seeing.cancel()
+                fraction = decoder.progress.fraction
+                await self._update(screens.scanning(title, text, fraction))
+            return decoder.result
+        finally:
+            leaving.cancel()
+
+    async def _show_signed(self, psbt: bytes, ur_type: str) -> None:
+        """Show the signed PSBT as an endless animation until the person is done."""
+        from primegap.airgap import DEFAULT_DENSITY, UrEncoder, psbt_to_ur
+
+        ur = psbt_to_ur(psbt, ur_type)
+        encoder = UrEncoder(ur.ur_type, ur.cbor, DEFAULT_DENSITY.max_fragment_bytes)
+        caption = "Scan this with the companion"
+        first = screens.signed_qr(encoder.next_part(), caption)
+        done = asyncio.ensure_future(self._present(first))
+        try:
+            while not done.done():
+                await asyncio.wait((done,), timeout=FRAME_PERIOD_S)
+                if not done.done():
+                    await self._update(screens.signed_qr(encoder.next_part(), caption))
+        finally:
+            done.cancel()
+
+    # -- signing --------------------------------------------------------------------------------
+
+    async def _sign(self, account: Account, psbt: bytes) -> bytes:
+        """Review, show, sign. Returns what was signed before, if this very payment was.
+
+        Raises:
+            RejectedError: the person said no.
+            BitcoinError: it cannot be signed.
+            RequestError: the device was locked, or the confirmation was not honoured.
+        """
+        from primegap.bitcoin.keys import AccountSigner
+        from primegap.bitcoin.review import review_psbt
+        from primegap.bitcoin.sign import sign_psbt
+
+        assert self._memory is not None
+        review = review_psbt(psbt, account)
+        before = self._memory.recall_signed(review.digest)
+        if before is not None:
+            return before
+        screen = encode_screen(screens.review_payment(review, account))
+        decision = await self._process.call(
+            ui.Confirm(screen, review.digest, signs=True), ui.Decision
+        )
+        if not decision.approved:
+            raise RejectedError
+        key = await self._process.call(
+            security.TakeAccountKey(
+                self._network.value, ACCOUNT, decision.confirmation, review.digest
+            ),
+            security.AccountKey,
+        )
+        with AccountSigner.from_private_key(key.key, self._network) as signer:
+            signed = sign_psbt(psbt, review, review.digest, signer)
+        self._memory.remember_signed(review.digest, signed)
+        return signed
+
+    # -- the companion --------------------------------------------------------------------------
+
+    async def _serve_companion(self) -> None:
+        while True:
+            try:
+                call = await self._process.call(link.NextCall(), link.RemoteCall)
+            except (RequestError, ChannelClosedError):
+                await asyncio.sleep(RETRY_S)  # the link restarts; its calls are gone with it
+                continue
+            if len(self._calls) >= MAX_CALLS:
+                await self._end(call, RESET_LIMIT)
+                continue
+            task = asyncio.create_task(self._answer(call))
+            self._calls.add(task)
+            task.add_done_callback(self._calls.discard)
+
+    async def _answer(self, call: link.RemoteCall) -> None:
+        """Work on one call; when the companion goes away meanwhile, what was begun goes on."""
+        from primegap.quantumlink.api import bitcoin as routes
+
+        try:
+            if call.route == routes.RequestSignPsbt.key.route_id:
+                await self._answer_sign(call)
+            elif call.route == routes.SubscribeAccountUpdated.key.route_id:
+                await self._answer_accounts(call)
+            elif call.route == routes.RequestPassportActiveSeedFingerprint.key.route_id:
+                await self._answer_fingerprint(call)
+            else:
+                await self._end(call, RESET_UNKNOWN_ROUTE)
+        except (RequestError, ChannelClosedError) as error:
+            # The companion or a service is gone: there is nobody left to tell.
+            self._process.log(f"call of the companion: {error}")
+        except (BitcoinError, StorageError) as error:
+            self._process.log(f"call of the companion: {error.code}")
+            await self._end(call, RESET_INTERNAL)
+
+    async def _end(self, call: link.RemoteCall, code: int) -> None:
+        with contextlib.suppress(KeyosError):
+            await self._process.call(link.EndCall(call.call, code))
+
+    async def _answer_sign(self, call: link.RemoteCall) -> None:
+        from primegap.quantumlink.api import bitcoin as routes
+        from primegap.quantumlink.errors import QuantumLinkError
+
+        try:
+            params = routes.RequestSignPsbt.request.decode_untrusted(call.body)
+        except QuantumLinkError:
+            await self._end(call, RESET_CODEC)
+            return
+        account, _ = await self._open_account()
+        answer: routes.SignPsbtResponse
+        try:
+            if params.account_id != account.id:
+                answer = routes.SignPsbtError("This account is not on the device.")
+            else:
+                answer = routes.SignPsbtSigned(await self._sign(account, params.psbt))
+        except RejectedError:
+            answer = routes.SignPsbtRejected()
+        except BitcoinError as error:
+            answer = routes.SignPsbtError(error.hint)
+            self._process.log(f"refused to sign: {error.code}")
+            await self._tell_refusal(error.hint)
+        except RequestError as error:
+            if error.status is Status.NOT_FOUND:
+                raise
+            answer = routes.SignPsbtError(error.detail or error.hint)
+        body = routes.RequestSignPsbt.answer.encode(answer)
+        await self._process.call(link.Answer(call.call, body))
+
+    async def _tell_refusal(self, hint: str) -> None:
+        """Show the person why a payment of the companion was refused, without waiting for them."""
+        screen = screens.problem("Payment refused", hint)
+        with contextlib.suppress(KeyosError):
+            await self._process.call(ui.Notify(encode_screen(screen)))
+
+    async def _answer_accounts(self, call: link.RemoteCall) -> None:
+        """Share the account, once the person agreed; then keep the subscription open."""
+        from primegap.quantumlink.api import bitcoin as routes
+
+        account, memory = await self._open_account()
+        peer = call.peer.hex()
+        if memory.shared_with != peer:
+            screen = screens.share_account(account, peer[:8].upper())
+            decision = await self._process.call(
+                ui.Confirm(encode_screen(screen), account.descriptor_hash, signs=False), ui.Decision
+            )
+            if not decision.approved:
+                await self._end(call, RESET_REFUSED)
+                return
+            memory.shared_with = peer
+            memory.save()
+        event = routes.AccountUpdatedEvent(
+            account_id=account.id, update=self._account_update(account, memory)
+        )
+        body = routes.SubscribeAccountUpdated.event.encode(event)
+        await self._process.call(link.SendEvent(call.call, body))
+
+    def _account_update(self, account: Account, memory: Memory) -> bytes:
+        from primegap.quantumlink.api import accounts
+
+        pair = accounts.DescriptorPair(
+            internal=account.internal,
+            external=account.external,
+            address_type=accounts.AddressType.P2WPKH,
+        )
+        name = "bitcoin" if self._network is Network.MAINNET else self._network.value
+        update = accounts.make_remote_update(
+            account_id=account.id,
+            network=accounts.AccountNetwork(name),
+            sequence=memory.sequence,
+            metadata=accounts.AccountMetadata(name=account.name),
+            descriptors=(pair,),
+        )
+        return accounts.encode_remote_update(update)
+
+    async def _answer_fingerprint(self, call: link.RemoteCall) -> None:
+        from primegap.quantumlink.api import bitcoin as routes
+
+        account, _ = await self._open_account()
+        answer = routes.ActiveSeedFingerprint(
+            fingerprint=account.keys[0].fingerprint, has_passphrase=False
+        )
+        body = routes.RequestPassportActiveSeedFingerprint.answer.encode(answer)
+        await self._process.call(link.Answer(call.call, body))
+
+
+async def main(process: Process) -> None:
+    """Entry of the Bitcoin app."""
+    process.serve()
+    await BitcoinApp(process).run()

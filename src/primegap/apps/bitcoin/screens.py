@@ -1,0 +1,217 @@
+"""The app's screens, as data."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from primegap.airgap import DEFAULT_DENSITY
+from primegap.bitcoin.amounts import format_fee_rate
+from primegap.bitcoin.review_values import (
+    ChangeOutput,
+    ExternalOutput,
+    OpReturnOutput,
+    OwnReceiveOutput,
+    Severity,
+)
+from primegap.keyos.ui.screen import (
+    Address,
+    Amount,
+    Button,
+    ButtonStyle,
+    Choice,
+    ChoiceList,
+    Icon,
+    Item,
+    Progress,
+    Qr,
+    Row,
+    Screen,
+    Text,
+    TextStyle,
+    untrusted,
+)
+
+if TYPE_CHECKING:
+    from primegap.bitcoin.accounts import Account
+    from primegap.bitcoin.review_values import Review, ReviewedOutput
+
+RECEIVE: Final = "receive"
+CHECK: Final = "check"
+SIGN: Final = "sign"
+SHARED: Final = "shared"
+NEXT: Final = "next"
+LEAVE: Final = "leave"
+CANCEL: Final = "cancel"
+DONE: Final = "done"
+OK: Final = "ok"
+CONFIRM: Final = "confirm"
+REJECT: Final = "reject"
+HOLD_MS: Final = 1500
+_STYLES: Final = {
+    Severity.NOTICE: TextStyle.MUTED,
+    Severity.CAUTION: TextStyle.WARNING,
+    Severity.DANGER: TextStyle.DANGER,
+}
+
+
+def menu(account: Account) -> Screen:
+    """First screen of the app."""
+    return Screen(
+        id="bitcoin",
+        title="Bitcoin",
+        items=(
+            Row("Account", f"{account.name} ({account.network.value})"),
+            ChoiceList(
+                (
+                    Choice(RECEIVE, "Receive", "Show an address", icon="coin"),
+                    Choice(CHECK, "Check an address", "Scan one to see if it is yours", icon="qr"),
+                    Choice(SIGN, "Sign by QR code", "Scan a payment to sign", icon="key"),
+                )
+            ),
+        ),
+        buttons=(Button(LEAVE, "Home", style=ButtonStyle.SECONDARY),),
+    )
+
+
+def receive(account: Account, address: str, index: int) -> Screen:
+    """One address of the account."""
+    return Screen(
+        id="receive",
+        title=f"Address {index}",
+        items=(
+            Qr(address.upper(), "Scan to pay"),
+            Address(f"{account.name}, receive {index}", address),
+        ),
+        buttons=(
+            Button(LEAVE, "Back", style=ButtonStyle.SECONDARY),
+            Button(NEXT, "Next", style=ButtonStyle.SECONDARY),
+        ),
+    )
+
+
+def scanning(title: str, text: str, fraction: float | None) -> Screen:
+    """The camera looks for codes."""
+    return Screen(
+        id="scanning",
+        title=title,
+        items=(Icon("qr"), Text(text), Progress("Scanning", fraction)),
+        buttons=(Button(CANCEL, "Cancel", style=ButtonStyle.SECONDARY),),
+    )
+
+
+def address_ours(account: Account, address: str, chain: str, index: int) -> Screen:
+    """A scanned address belongs to the account."""
+    return Screen(
+        id="address-ours",
+        title="This address is yours",
+        items=(
+            Icon("check"),
+            Address(f"{account.name}, {chain} {index}", address),
+            Text("Compare it with the one on the other screen.", style=TextStyle.MUTED),
+        ),
+        buttons=(Button(OK, "OK", style=ButtonStyle.PRIMARY),),
+    )
+
+
+def address_foreign(text: str) -> Screen:
+    """A scanned address was not found in the account."""
+    return Screen(
+        id="address-foreign",
+        title="Not your address",
+        items=(
+            Icon("cross"),
+            Text("It is not among the first addresses of this account. Do not receive on it."),
+            Row("Scanned", untrusted(text)),
+        ),
+        buttons=(Button(OK, "OK", style=ButtonStyle.PRIMARY),),
+    )
+
+
+def problem(title: str, text: str) -> Screen:
+    """Something could not be done."""
+    return Screen(
+        id="bitcoin-problem",
+        title=title,
+        items=(Icon("cross"), Text(text)),
+        buttons=(Button(OK, "OK", style=ButtonStyle.PRIMARY),),
+    )
+
+
+def share_account(account: Account, companion: str) -> Screen:
+    """Ask before an account is shown to the companion."""
+    return Screen(
+        id="share-account",
+        title="Share this account?",
+        items=(
+            Row("Account", account.name),
+            Row("Network", account.network.value),
+            Row("Path", account.keys[0].path),
+            Row("Master fingerprint", account.keys[0].fingerprint.upper()),
+            Row("Companion", companion),
+            Text(
+                "The companion will see all addresses and amounts of this account. It cannot spend."
+            ),
+        ),
+        buttons=(
+            Button(REJECT, "Reject", style=ButtonStyle.SECONDARY),
+            Button(CONFIRM, "Hold to share", style=ButtonStyle.PRIMARY, hold_ms=HOLD_MS),
+        ),
+        confirm=True,
+    )
+
+
+def review_payment(review: Review, account: Account) -> Screen:
+    """What a transaction does, from the very values whose digest is confirmed."""
+    items: list[Item] = []
+    external = [o for o in review.outputs if not isinstance(o, ChangeOutput)]
+    for output in external:
+        items += _output(output, review)
+    items.append(Amount("Fee", review.fee, review.network))
+    items.append(Row("Fee rate", format_fee_rate(review.fee_rate_sat_per_kvb)))
+    items.append(Amount("Leaves this account", review.leaving, review.network))
+    for output in review.outputs:
+        if isinstance(output, ChangeOutput):
+            items.append(Amount("Change, proved to be yours", output.amount, review.network))
+            items.append(Address(f"Change {output.index}", output.address))
+    items.append(Row("From", f"{account.name}, {len(review.own_inputs)} coins"))
+    items += [Text(w.kind.hint, style=_STYLES[w.kind.severity]) for w in review.warnings]
+    return Screen(
+        id="review",
+        title="Move to yourself?" if review.is_self_send else "Sign this payment?",
+        items=tuple(items),
+        buttons=(
+            Button(REJECT, "Reject", style=ButtonStyle.SECONDARY),
+            Button(CONFIRM, "Hold to sign", style=ButtonStyle.PRIMARY, hold_ms=HOLD_MS),
+        ),
+        confirm=True,
+    )
+
+
+def _output(output: ReviewedOutput, review: Review) -> list[Item]:
+    match output:
+        case ExternalOutput():
+            return [
+                Amount("Send", output.amount, review.network, emphasised=True),
+                Address("To", output.address),
+            ]
+        case OwnReceiveOutput():
+            return [
+                Amount("To yourself", output.amount, review.network, emphasised=True),
+                Address(f"Receive {output.index}", output.address),
+            ]
+        case OpReturnOutput():
+            return [
+                Amount("In a data output", output.amount, review.network),
+                Row("Data", untrusted(output.data.text)),
+            ]
+    return []
+
+
+def signed_qr(part: str, caption: str) -> Screen:
+    """One frame of the signed PSBT."""
+    return Screen(
+        id="signed-qr",
+        title="Signed",
+        items=(Qr(part, caption, min_version=DEFAULT_DENSITY.qr_version),),
+        buttons=(Button(DONE, "Done", style=ButtonStyle.PRIMARY),),
+    )

@@ -1,0 +1,293 @@
+"""The companion: state, link and wallets together, and the course of a payment.
+
+A payment goes through stages that are stored as it reaches them: composed, signed, broadcast. A
+companion that is killed in between goes on from the stored stage; asking the device twice for the
+same payment is harmless, because the device remembers what it signed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import time
+from typing import TYPE_CHECKING, Final
+
+from primegap.bitcoin.accounts import Account
+from primegap.bitcoin.errors import BitcoinError
+from primegap.bitcoin.networks import Network
+from primegap.companion.errors import (
+    AlreadyPairedError,
+    NoAccountError,
+    NotPairedError,
+    PairingCodeError,
+    PaymentError,
+    SignedElsewhereError,
+)
+from primegap.companion.state import CompanionState, Payment, StoredAccount
+from primegap.quantumlink import PairingLink
+from primegap.quantumlink.errors import QuantumLinkError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from primegap.companion.device_link import DeviceLink
+    from primegap.companion.state import PairedDevice
+    from primegap.companion.wallet import (
+        AccountWallet,
+        Balance,
+        HistoryEntry,
+        ReceiveAddress,
+    )
+
+COMPOSED: Final = "composed"
+SIGNED: Final = "signed"
+BROADCAST: Final = "broadcast"
+
+
+class Companion:
+    """One companion on one data directory."""
+
+    def __init__(
+        self, folder: Path, *, network: str, electrum_url: str | None, transport: str | None
+    ) -> None:
+        """Open the data directory. `electrum_url` and `transport` are needed by what uses them."""
+        self.state = CompanionState(folder)
+        self.network = Network(network)
+        self.electrum_url = electrum_url
+        self._transport = transport
+        self._link: DeviceLink | None = None
+        self._wallets: dict[str, AccountWallet] = {}
+        self._wallet_lock = asyncio.Lock()
+
+    async def close(self) -> None:
+        """Close the link and release the data directory."""
+        if self._link is not None:
+            await self._link.close()
+        self.state.close()
+
+    # -- device ---------------------------------------------------------------------------------
+
+    async def link(self) -> DeviceLink:
+        """Return the link, brought up at the first use."""
+        if self._link is None:
+            from primegap.companion.device_link import DeviceLink
+
+            if self._transport is None:
+                raise NotPairedError("no Bluetooth adapter is configured")
+            link = DeviceLink(self.state, self._transport)
+            await link.start()
+            self._link = link
+        return self._link
+
+    @property
+    def device(self) -> PairedDevice | None:
+        """The paired device."""
+        return self.state.device()
+
+    @property
+    def connected(self) -> bool:
+        """Whether a session with the device is up."""
+        return self._link is not None and self._link.connected
+
+    @property
+    def fingerprint(self) -> str:
+        """Short fingerprint of the session; empty without one."""
+        return "" if self._link is None else self._link.fingerprint
+
+    async def pair(self, code: str, on_fingerprint: Callable[[str], None]) -> PairedDevice:
+        """Pair with the device that shows this code (the text of its QR code)."""
+        if self.state.device() is not None:
+            raise AlreadyPairedError("a device is paired")
+        try:
+            link = PairingLink.parse_untrusted(code)
+        except QuantumLinkError as error:
+            raise PairingCodeError("this is not a pairing code") from error
+        return await (await self.link()).pair(link, on_fingerprint)
+
+    async def unpair(self) -> None:
+        """Forget the device."""
+        self._need_device()
+        await (await self.link()).unpair()
+
+    def _need_device(self) -> PairedDevice:
+        device = self.state.device()
+        if device is None:
+            raise NotPairedError("no device is paired")
+        return device
+
+    async def _connected_link(self) -> DeviceLink:
+        self._need_device()
+        link = await self.link()
+        await link.wait_connected()
+        return link
+
+    # -- accounts -------------------------------------------------------------------------------
+
+    async def fetch_account(self) -> StoredAccount:
+        """Ask the device to share its account, check it, and store it."""
+        from primegap.quantumlink.api.accounts import parse_remote_update_untrusted
+
+        event = await (await self._connected_link()).request_account()
+        try:
+            update = parse_remote_update_untrusted(event.update)
+            pair = update.descriptors[0]
+            account = Account.parse_untrusted(
+                pair.external, pair.internal, self.network, name=update.metadata.name
+            )
+        except (QuantumLinkError, BitcoinError, IndexError) as error:
+            raise PaymentError(
+                "the device shared an account that does not hold together"
+            ) from error
+        if account.id != event.account_id or account.id != update.account_id:
+            raise PaymentError("the device shared an account under another id")
+        stored = StoredAccount(
+            id=account.id,
+            name=account.name,
+            network=account.network.value,
+            sequence=update.sequence,
+            external=account.external,
+            internal=account.internal,
+        )
+        self.state.put_account(stored)
+        return stored
+
+    def accounts(self) -> list[StoredAccount]:
+        """Return the known accounts of this network."""
+        return [a for a in self.state.accounts() if a.network == self.network.value]
+
+    def account(self) -> StoredAccount:
+        """Return the account in use."""
+        accounts = self.accounts()
+        if not accounts:
+            raise NoAccountError("no account is known")
+        return accounts[0]
+
+    async def _wallet(self) -> AccountWallet:
+        from primegap.companion.wallet import AccountWallet
+
+        stored = self.account()
+        wallet = self._wallets.get(stored.id)
+        if wallet is None:
+            account = Account.parse_untrusted(
+                stored.external, stored.internal, self.network, name=stored.name
+            )
+            wallet = await asyncio.to_thread(AccountWallet, account, self.state.wallets)
+            self._wallets[stored.id] = wallet
+        return wallet
+
+    def _electrum(self) -> str:
+        if self.electrum_url is None:
+            from primegap.companion.errors import ServerError
+
+            raise ServerError("no Electrum server is configured")
+        return self.electrum_url
+
+    async def sync(self) -> None:
+        """Fetch what is new on the chain."""
+        url = self._electrum()
+        async with self._wallet_lock:
+            wallet = await self._wallet()
+            await asyncio.to_thread(wallet.sync, url)
+
+    async def balance(self) -> Balance:
+        """Return the balance as of the last sync."""
+        async with self._wallet_lock:
+            wallet = await self._wallet()
+            return await asyncio.to_thread(wallet.balance)
+
+    async def history(self) -> list[HistoryEntry]:
+        """Return the account's transactions as of the last sync, newest first."""
+        async with self._wallet_lock:
+            wallet = await self._wallet()
+            return await asyncio.to_thread(wallet.history)
+
+    async def receive_address(self) -> ReceiveAddress:
+        """Return the next unused address."""
+        async with self._wallet_lock:
+            wallet = await self._wallet()
+            return await asyncio.to_thread(wallet.receive_address)
+
+    # -- payments -------------------------------------------------------------------------------
+
+    async def estimate_fee_rate(self) -> int:
+        """Return a fee rate in sat/vB."""
+        url = self._electrum()
+        async with self._wallet_lock:
+            wallet = await self._wallet()
+            return await asyncio.to_thread(wallet.estimate_fee_rate, url)
+
+    async def compose(self, address: str, amount: int, fee_rate: int | None = None) -> Payment:
+        """Compose a payment and store it."""
+        rate = fee_rate if fee_rate is not None else await self.estimate_fee_rate()
+        async with self._wallet_lock:
+            wallet = await self._wallet()
+            draft = await asyncio.to_thread(wallet.compose, address, amount, rate)
+        payment = Payment(
+            txid=draft.txid,
+            account=wallet.account.id,
+            address=address,
+            amount=amount,
+            fee=draft.fee,
+            fee_rate=rate,
+            psbt=draft.psbt.hex(),
+            created_s=int(time.time()),
+        )
+        self.state.put_payment(payment)
+        return payment
+
+    async def sign_over_link(self, payment: Payment) -> Payment:
+        """Have the device sign a payment over the link. Safe to repeat."""
+        link = await self._connected_link()
+        signed = await link.request_signature(payment.account, bytes.fromhex(payment.psbt))
+        return self.accept_signed(payment, signed)
+
+    def accept_signed(self, payment: Payment, signed: bytes) -> Payment:
+        """Take a signed PSBT that came back, by whatever way, and store it.
+
+        Raises:
+            SignedElsewhereError: it is not this payment, or a signature does not hold.
+        """
+        from primegap.bitcoin.finish import merge_signed
+
+        try:
+            merged = merge_signed(bytes.fromhex(payment.psbt), signed)
+        except BitcoinError as error:
+            raise SignedElsewhereError("the signed transaction does not fit the payment") from error
+        updated = dataclasses.replace(payment, signed=merged.hex(), stage=SIGNED)
+        self.state.put_payment(updated)
+        return updated
+
+    async def broadcast(self, payment: Payment) -> Payment:
+        """Finalise and broadcast a signed payment. Safe to repeat."""
+        from primegap.bitcoin.finish import finalise
+
+        url = self._electrum()
+        try:
+            finished = finalise(bytes.fromhex(payment.signed))
+        except BitcoinError as error:
+            raise SignedElsewhereError("the signed transaction cannot be finished") from error
+        async with self._wallet_lock:
+            wallet = await self._wallet()
+            await asyncio.to_thread(wallet.broadcast, finished.raw, url)
+        updated = dataclasses.replace(payment, stage=BROADCAST)
+        self.state.put_payment(updated)
+        return updated
+
+    def give_up(self, payment: Payment) -> None:
+        """Forget a payment that was not broadcast."""
+        if payment.stage != BROADCAST:
+            self.state.drop_payment(payment.txid)
+
+    def unfinished(self) -> list[Payment]:
+        """Return payments that were begun and not broadcast."""
+        return [payment for payment in self.state.payments() if payment.stage != BROADCAST]
+
+    # -- air gap --------------------------------------------------------------------------------
+
+    def payment_frames(self, payment: Payment, max_fragment_bytes: int) -> Callable[[], str]:
+        """Return a function that gives the texts of an endless animated QR code of the PSBT."""
+        from primegap.airgap import UrEncoder, psbt_to_ur
+
+        ur = psbt_to_ur(bytes.fromhex(payment.psbt))
+        return UrEncoder(ur.ur_type, ur.cbor, max_fragment_bytes).next_part

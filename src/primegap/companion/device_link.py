@@ -1,0 +1,262 @@
+"""The companion's end of the link: finds the device, pairs, stays connected, calls its routes."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+from typing import TYPE_CHECKING, Final
+
+from primegap.companion.errors import (
+    DeviceNotFoundError,
+    DeviceRefusedError,
+    LinkLostError,
+    PairingRefusedError,
+    PairingRejectedError,
+    RejectedError,
+)
+from primegap.companion.state import PairedDevice
+from primegap.quantumlink import NATIVE, Identity, PeerBundle, session_fingerprint
+from primegap.quantumlink.aio.client import RpcClient
+from primegap.quantumlink.aio.driver import LinkDriver
+from primegap.quantumlink.aio.errors import (
+    CallTimeoutError,
+    HandshakeTimeoutError,
+    PairingTimeoutError,
+    PeerRefusedError,
+    PeerResetError,
+    SessionEndedError,
+)
+from primegap.quantumlink.aio.events import Connected, Disconnected, Unpaired
+from primegap.quantumlink.aio.reconnect import Reconnector
+from primegap.quantumlink.api import bitcoin as routes
+from primegap.quantumlink.api import system
+from primegap.quantumlink.api.empty import Empty
+from primegap.quantumlink.errors import QuantumLinkError
+from primegap.quantumlink.session import LinkConfig, LinkEngine, NoSessionError
+from primegap.radio.errors import RadioError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+    from primegap.companion.state import CompanionState
+    from primegap.quantumlink import PairingLink
+    from primegap.radio.central import BumbleCentral
+
+FIND_TIMEOUT_S: Final = 15.0
+CONNECT_TIMEOUT_S: Final = 20.0
+APPROVAL_TIMEOUT_S: Final = 300.0  # how long the person may take to confirm the pairing
+RETRY_DELAYS_S: Final = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
+
+
+class DeviceLink:
+    """One link to one device over one Bluetooth adapter."""
+
+    def __init__(self, state: CompanionState, transport: str) -> None:
+        self._state = state
+        self._transport = transport
+        self._driver: LinkDriver | None = None
+        self._client: RpcClient | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._central: BumbleCentral | None = None
+        self._closing = contextlib.AsyncExitStack()
+        self._connected = asyncio.Event()
+        self._target: tuple[str, str] = ("", "")
+        self.fingerprint = ""
+        "Short fingerprint of the present session; empty without one."
+        self.on_change: Callable[[], None] = lambda: None
+        "Called when the link comes up, goes down or is unpaired."
+
+    @property
+    def connected(self) -> bool:
+        """Whether a session is up."""
+        return self._connected.is_set()
+
+    async def start(self) -> None:
+        """Bring the adapter up; with a paired device, connect and stay connected.
+
+        Raises:
+            AdapterMissingError: nothing answers at the transport.
+        """
+        from primegap.radio.central import open_central
+
+        seed = self._state.identity_seed(NATIVE.kem.seed_size)
+        identity = Identity.from_seed(NATIVE, f"Companion on {socket.gethostname()}"[:40], seed)
+        loop = asyncio.get_running_loop()
+        engine = LinkEngine(LinkConfig(), identity, rng=os.urandom, now_s=loop.time())
+        self._driver = LinkDriver(engine)
+        self._client = RpcClient(self._driver)
+        self._central = await self._closing.enter_async_context(open_central(self._transport))
+        self._tasks.append(loop.create_task(self._follow(self._driver)))
+        device = self._state.device()
+        if device is not None:
+            peer = PeerBundle.parse_untrusted(bytes.fromhex(device.bundle), NATIVE)
+            self._driver.bind_peer(peer)
+            self._stay_connected(device.name, device.address)
+
+    async def close(self) -> None:
+        """Close session, link and adapter."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks.clear()
+        if self._driver is not None:
+            await self._driver.aclose()
+        await self._closing.aclose()
+
+    def _stay_connected(self, name: str, address: str) -> None:
+        assert self._driver is not None
+        self._target = (name, address)
+        loop = asyncio.get_running_loop()
+        self._tasks.append(loop.create_task(self._keep_port(self._driver)))
+        self._tasks.append(loop.create_task(Reconnector(self._driver).run()))
+
+    async def _follow(self, driver: LinkDriver) -> None:
+        async for notice in driver.events():
+            match notice:
+                case Connected(_, handshake_hash):
+                    self.fingerprint = session_fingerprint(handshake_hash)
+                    self._connected.set()
+                case Disconnected():
+                    self._connected.clear()
+                    self.fingerprint = ""
+                case Unpaired():
+                    self._connected.clear()
+                    self.fingerprint = ""
+                    self._state.forget_device()
+                case _:
+                    continue
+            self.on_change()
+
+    async def _keep_port(self, driver: LinkDriver) -> None:
+        """Find the device and hold a Bluetooth connection to it, for ever."""
+        failures = 0
+        while True:
+            try:
+                closed = await self._open_port(driver, *self._target)
+                failures = 0
+                await closed()
+            except RadioError:
+                delay = RETRY_DELAYS_S[min(failures, len(RETRY_DELAYS_S) - 1)]
+                failures += 1
+                await asyncio.sleep(delay)
+
+    async def _open_port(
+        self, driver: LinkDriver, name: str, address: str
+    ) -> Callable[[], Coroutine[None, None, None]]:
+        central = self._central
+        assert central is not None
+        found = await central.find(address=address or None, timeout_s=FIND_TIMEOUT_S)
+        port = await central.connect(found)
+        driver.attach(port)
+        return port.wait_closed
+
+    # -- pairing --------------------------------------------------------------------------------
+
+    async def pair(self, link: PairingLink, on_fingerprint: Callable[[str], None]) -> PairedDevice:
+        """Pair with the device that showed this code.
+
+        `on_fingerprint` is called when both sides can show the session's fingerprint; then the
+        person decides on the device.
+
+        Raises:
+            DeviceNotFoundError: no such device advertises.
+            PairingRefusedError: it does not know the code.
+            PairingRejectedError: the person said no.
+        """
+        driver, client = self._driver, self._client
+        assert driver is not None and client is not None
+        address = "" if link.bluetooth_address is None else link.bluetooth_address.hex(":").upper()
+        try:
+            await self._open_port(driver, link.name or "", address)
+        except RadioError as error:
+            raise DeviceNotFoundError("the device was not found") from error
+        try:
+            peer = await driver.pair(link.invite)
+        except PairingTimeoutError as error:
+            driver.detach()
+            raise PairingRefusedError("the device did not answer the pairing code") from error
+        handshake_hash = driver.handshake_hash
+        assert handshake_hash is not None
+        fingerprint = session_fingerprint(handshake_hash)
+        on_fingerprint(fingerprint)
+        try:
+            await client.request(
+                system.RequestPassportDetails, Empty(), timeout_s=APPROVAL_TIMEOUT_S
+            )
+        except (PeerResetError, SessionEndedError, CallTimeoutError, NoSessionError) as error:
+            driver.unpair()
+            driver.detach()
+            raise PairingRejectedError("the pairing was not confirmed on the device") from error
+        device = PairedDevice(
+            name=peer.name,
+            address=address,
+            bundle=peer.encode().hex(),
+            suite=peer.suite.name,
+            fingerprint=fingerprint,
+        )
+        self._state.set_device(device)
+        self._stay_connected(device.name, address)
+        return device
+
+    async def unpair(self) -> None:
+        """Forget the device, and tell it if it is there."""
+        if self._driver is not None:
+            self._driver.unpair()
+            await self._driver.flush()
+        self._state.forget_device()
+
+    # -- calls ----------------------------------------------------------------------------------
+
+    async def wait_connected(self, timeout_s: float = CONNECT_TIMEOUT_S) -> None:
+        """Wait until a session is up.
+
+        Raises:
+            DeviceNotFoundError: none came up in time.
+        """
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._connected.wait()
+        except TimeoutError:
+            raise DeviceNotFoundError("the device did not answer in time") from None
+
+    async def request_account(self) -> routes.AccountUpdatedEvent:
+        """Ask the device to share its account; the person decides there.
+
+        Raises:
+            RejectedError: the person said no.
+            LinkLostError: the link went down.
+        """
+        assert self._client is not None
+        try:
+            async for event in self._client.subscribe(routes.SubscribeAccountUpdated, Empty()):
+                return event
+        except PeerRefusedError as error:
+            raise RejectedError("the account was not shared") from error
+        except (QuantumLinkError, HandshakeTimeoutError) as error:
+            raise LinkLostError("the link went down before the account came") from error
+        raise RejectedError("the device shared no account")
+
+    async def request_signature(self, account_id: str, psbt: bytes) -> bytes:
+        """Send a PSBT and return it signed; there is no time limit for the person.
+
+        Raises:
+            RejectedError: the person said no.
+            DeviceRefusedError: the device refuses to sign this, with its reason.
+            LinkLostError: the link went down; asking again later is safe.
+        """
+        assert self._client is not None
+        params = routes.SignPsbtParams(account_id=account_id, psbt=psbt)
+        try:
+            answer = await self._client.request(routes.RequestSignPsbt, params)
+        except QuantumLinkError as error:
+            raise LinkLostError("the link went down before the signature came") from error
+        match answer:
+            case routes.SignPsbtSigned(signed):
+                return signed
+            case routes.SignPsbtError(text):
+                shown = "".join(c for c in text if c.isprintable())[:200]
+                raise DeviceRefusedError(f"the device says: {shown}")
+            case _:
+                raise RejectedError("the payment was rejected on the device")

@@ -1,0 +1,373 @@
+"""The link process: runs QuantumLink over whatever radio core hands it, and forwards calls to apps.
+
+It parses records, frames and route keys; a call's body goes to the app undecoded. A companion that
+paired is nobody until the person confirmed it on the trusted screen: until then its calls wait, and
+without a yes it is forgotten.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import itertools
+import os
+from typing import TYPE_CHECKING, Final
+
+from primegap.files import StorageError
+from primegap.keyos.api import core, link, security, ui
+from primegap.keyos.errors import ChannelClosedError, KeyosError, RequestError, Status
+from primegap.keyos.link.store import LinkStore
+from primegap.keyos.messages import Empty
+from primegap.keyos.storage import SealedFile
+from primegap.keyos.ui import screens
+from primegap.keyos.ui.canonical import encode_screen
+from primegap.quantumlink import Invite, PairingLink, PairingToken, session_fingerprint
+from primegap.quantumlink.aio.driver import LinkDriver
+from primegap.quantumlink.aio.errors import RefusedError
+from primegap.quantumlink.aio.events import Connected, Disconnected, Paired, Unpaired
+from primegap.quantumlink.aio.port import PortClosedError
+from primegap.quantumlink.aio.server import Call, CallRouter, allow_all
+from primegap.quantumlink.api import system
+from primegap.quantumlink.api.bitcoin import MAX_PSBT_VALUE_BYTES
+from primegap.quantumlink.frames import ResetCode
+from primegap.quantumlink.rpc import AppId, AppRouteKey
+from primegap.quantumlink.session import LinkConfig, LinkEngine
+from primegap.radio.host import RadioSettings, open_radio
+from primegap.radio.messages import Link
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+    from primegap.keyos.frame import Caller
+    from primegap.keyos.messages import Message
+    from primegap.keyos.process import Process
+    from primegap.quantumlink import PeerBundle
+    from primegap.radio.host import RadioPort
+    from primegap.radio.host_scheduler import RadioStatus
+
+TOKEN_BYTES: Final = 16
+MAX_WAITING_CALLS: Final = 32  # of one app that does not take them; further ones are refused
+FIRST_UNLOCK: Final = "Unlock the device first."
+
+
+class AppCalls:
+    """Calls of the companion to one app, in order."""
+
+    def __init__(self) -> None:
+        self.queue: asyncio.Queue[link.RemoteCall] = asyncio.Queue(MAX_WAITING_CALLS)
+
+
+class OpenCall:
+    """A call an app works on."""
+
+    def __init__(self, call: Call, app_id: bytes) -> None:
+        self.call = call
+        self.app_id = app_id
+        self.over = asyncio.Event()
+
+
+class LinkService:
+    """State of the link and its answers to the apps and the screen."""
+
+    def __init__(self, process: Process) -> None:
+        self._process = process
+        self._store: LinkStore | None = None
+        self._driver: LinkDriver | None = None
+        self._router: CallRouter | None = None
+        self._radio: RadioPort | None = None
+        self._radio_state = "off"
+        self._fingerprint = ""
+        self._armed = False
+        self._admitted = asyncio.Event()
+        self._deciding: asyncio.Task[None] | None = None
+        self._version = 1
+        self._changed = asyncio.Condition()
+        self._apps: dict[bytes, AppCalls] = {}
+        self._calls: dict[int, OpenCall] = {}
+        self._numbers = itertools.count(1)
+        self._tasks: set[asyncio.Task[None]] = set()
+        process.handle(link.GetState, self._get_state)
+        process.handle(link.WaitState, self._wait_state)
+        process.handle(link.StartPairing, self._start_pairing)
+        process.handle(link.StopPairing, self._stop_pairing)
+        process.handle(link.Unpair, self._unpair)
+        process.handle(link.NextCall, self._next_call)
+        process.handle(link.Answer, self._answer)
+        process.handle(link.SendEvent, self._send_event)
+        process.handle(link.EndCall, self._end_call)
+
+    async def run(self) -> None:
+        """Wait for the first unlock, then keep the link up for as long as the process lives."""
+        seed = await self._process.call(security.GetAppSeed(), security.AppSeed)
+        store = LinkStore.load(SealedFile(self._process.data, "link", seed.seed))
+        loop = asyncio.get_running_loop()
+        engine = LinkEngine(LinkConfig(), store.identity, rng=os.urandom, now_s=loop.time())
+        driver = LinkDriver(engine)
+        if store.peer is not None:
+            driver.bind_peer(store.peer)
+            self._admitted.set()
+        router = CallRouter(driver, keys=AppRouteKey, authorise=allow_all)
+        router.on_call(system.RequestPassportDetails.key, self._serve_details)
+        self._store, self._driver, self._router = store, driver, router
+        for app_id in self._apps:
+            self._register(app_id)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._follow_radio(driver))
+            tasks.create_task(self._follow_driver(driver, store))
+
+    # -- state ----------------------------------------------------------------------------------
+
+    def _state(self) -> link.LinkState:
+        peer = None if self._store is None else self._store.peer
+        return link.LinkState(
+            version=self._version,
+            radio=self._radio_state,
+            paired=peer is not None,
+            peer_name="" if peer is None else peer.name,
+            connected=bool(self._fingerprint) and peer is not None,
+            fingerprint=self._fingerprint,
+            pairing=self._armed,
+        )
+
+    async def _tell_change(self) -> None:
+        async with self._changed:
+            self._version += 1
+            self._changed.notify_all()
+
+    async def _get_state(self, caller: Caller, request: link.GetState) -> Message:
+        return self._state()
+
+    async def _wait_state(self, caller: Caller, request: link.WaitState) -> Message:
+        async with self._changed:
+            await self._changed.wait_for(lambda: self._version != request.version)
+        return self._state()
+
+    # -- radio ----------------------------------------------------------------------------------
+
+    async def _follow_radio(self, driver: LinkDriver) -> None:
+        """Attach each radio that core starts; a dead one is replaced by the next."""
+        assert self._store is not None
+        name = f"primegap {self._store.identity.qid.hex()[:4].upper()}"
+        while True:
+            try:
+                sock = await self._process.call_for_socket(core.NextRadio())
+            except (RequestError, ChannelClosedError):
+                await asyncio.sleep(1)
+                continue
+            await self._set_radio("starting")
+            try:
+                port = await open_radio(
+                    sock, RadioSettings(enabled=True, name=name), on_status=self._radio_status
+                )
+            except PortClosedError:
+                await self._set_radio("off")
+                continue
+            self._radio = port
+            await self._set_radio("waiting")
+            driver.attach(port)
+            await port.wait_closed()
+            self._radio = None
+            driver.detach()
+            await self._set_radio("off")
+
+    async def _set_radio(self, state: str) -> None:
+        if state != self._radio_state:
+            self._radio_state = state
+            await self._tell_change()
+
+    def _radio_status(self, status: RadioStatus) -> None:
+        state = "connected" if status.link is Link.CONNECTED else "waiting"
+        self._spawn(self._set_radio(state))
+
+    def _spawn(self, coroutine: Coroutine[None, None, None]) -> None:
+        task = asyncio.get_running_loop().create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    # -- sessions and pairing -------------------------------------------------------------------
+
+    async def _follow_driver(self, driver: LinkDriver, store: LinkStore) -> None:
+        async for notice in driver.events():
+            match notice:
+                case Paired():
+                    self._armed = False
+                case Connected(peer, handshake_hash):
+                    self._fingerprint = session_fingerprint(handshake_hash)
+                    if store.peer != peer:
+                        self._ask_person(driver, store, peer)
+                case Disconnected():
+                    self._fingerprint = ""
+                    if self._deciding is not None:
+                        self._deciding.cancel()
+                case Unpaired():
+                    self._fingerprint = ""
+                    self._admitted.clear()
+                    if self._deciding is not None:
+                        self._deciding.cancel()
+                    if store.peer is not None:
+                        store.peer = None
+                        store.save()
+            await self._tell_change()
+
+    def _ask_person(self, driver: LinkDriver, store: LinkStore, peer: PeerBundle) -> None:
+        if self._deciding is not None:
+            self._deciding.cancel()
+        task = asyncio.get_running_loop().create_task(self._decide(driver, store, peer))
+        self._deciding = task
+
+    async def _decide(self, driver: LinkDriver, store: LinkStore, peer: PeerBundle) -> None:
+        """Admit the companion if the person says so; otherwise forget it."""
+        admitted = False
+        try:
+            screen = screens.confirm_pairing(peer.name, self._fingerprint)
+            content = hashlib.sha256(peer.encode()).digest()
+            decision = await self._process.call(
+                ui.Confirm(encode_screen(screen), content, signs=False), ui.Decision
+            )
+            if decision.approved:
+                store.peer = peer
+                store.save()
+                admitted = True
+                self._admitted.set()
+        except (KeyosError, StorageError) as error:
+            self._process.log(f"pairing was not confirmed: {error}")
+        finally:
+            self._deciding = None
+            if not admitted:
+                driver.unpair()
+        await self._tell_change()
+
+    async def _start_pairing(self, caller: Caller, request: link.StartPairing) -> Message:
+        if self._driver is None or self._store is None:
+            raise RequestError(Status.LOCKED, FIRST_UNLOCK)
+        if self._store.peer is not None or self._driver.peer is not None:
+            raise RequestError(Status.DENIED, "A companion is paired. Unpair it first.")
+        if self._radio is None:
+            raise RequestError(Status.FAILED, "The Bluetooth chip is not ready. Try again.")
+        token = PairingToken(os.urandom(TOKEN_BYTES))
+        identity = self._store.identity
+        try:
+            address = await self._radio.address()
+        except PortClosedError:
+            raise RequestError(
+                Status.FAILED, "The Bluetooth chip is not ready. Try again."
+            ) from None
+        offer = PairingLink(
+            Invite(identity.suite, identity.qid, token),
+            bytes.fromhex(address.replace(":", "")),
+            identity.name,
+        )
+        self._driver.arm_pairing(token)
+        self._armed = True
+        await self._tell_change()
+        return link.PairingOffer(offer.encode())
+
+    async def _stop_pairing(self, caller: Caller, request: link.StopPairing) -> Message:
+        if self._driver is not None:
+            self._driver.disarm_pairing()
+        self._armed = False
+        await self._tell_change()
+        return Empty()
+
+    async def _unpair(self, caller: Caller, request: link.Unpair) -> Message:
+        if self._driver is not None:
+            self._driver.unpair()
+        return Empty()
+
+    # -- calls of the companion -----------------------------------------------------------------
+
+    async def _wait_admitted(self, call: Call) -> None:
+        await self._admitted.wait()
+        if self._store is None or self._store.peer != call.peer:
+            raise RefusedError(ResetCode.REFUSED)
+
+    async def _serve_details(self, call: Call) -> None:
+        route = system.RequestPassportDetails
+        route.request.decode_untrusted(await call.read_value(route.max_request_bytes))
+        await self._wait_admitted(call)
+        assert self._store is not None
+        details = system.PassportDetailsResponse(
+            device_name=self._store.identity.name,
+            model=system.PassportModel.PRIME,
+            firmware_version=system.PassportFirmwareVersion(self._process.config["version"]),
+            serial=system.PassportSerial(self._store.identity.qid.hex()[:16].upper()),
+            color=system.PassportColor.DARK,
+            onboarding_complete=True,
+        )
+        await call.answer(route.answer.encode(details))
+
+    def _register(self, app_id: bytes) -> None:
+        assert self._router is not None
+
+        async def serve(call: Call) -> None:
+            await self._forward(call, app_id)
+
+        self._router.on_scope(AppId(app_id), serve)
+
+    async def _forward(self, call: Call, app_id: bytes) -> None:
+        """Hand a call to its app and wait until the app has ended it."""
+        body = await call.read_value(MAX_PSBT_VALUE_BYTES)
+        await self._wait_admitted(call)
+        assert isinstance(call.key, AppRouteKey)
+        number = next(self._numbers)
+        remote = link.RemoteCall(number, call.key.route_id, bytes(call.peer.qid), body)
+        opened = OpenCall(call, app_id)
+        self._calls[number] = opened
+        try:
+            self._apps[app_id].queue.put_nowait(remote)
+            await opened.over.wait()
+        except asyncio.QueueFull:
+            raise RefusedError(ResetCode.LIMIT) from None
+        finally:
+            del self._calls[number]
+
+    async def _next_call(self, caller: Caller, request: link.NextCall) -> Message:
+        app = self._apps.get(caller.app_id)
+        if app is None:
+            app = self._apps[caller.app_id] = AppCalls()
+            if self._router is not None:
+                self._register(caller.app_id)
+        while True:
+            remote = await app.queue.get()
+            if remote.call in self._calls:  # the companion may have given up meanwhile
+                return remote
+
+    def _find(self, caller: Caller, number: int) -> OpenCall:
+        """Return a call of the calling app; never one of another app (L-6)."""
+        opened = self._calls.get(number)
+        if opened is None or opened.app_id != caller.app_id:
+            raise RequestError(Status.NOT_FOUND, "The companion is no longer there.")
+        return opened
+
+    async def _answer(self, caller: Caller, request: link.Answer) -> Message:
+        opened = self._find(caller, request.call)
+        await opened.call.answer(request.body)
+        opened.over.set()
+        return Empty()
+
+    async def _send_event(self, caller: Caller, request: link.SendEvent) -> Message:
+        await self._find(caller, request.call).call.send_event(request.body)
+        return Empty()
+
+    async def _end_call(self, caller: Caller, request: link.EndCall) -> Message:
+        opened = self._find(caller, request.call)
+        if request.code == link.CLEAN_END:
+            opened.call.finish()
+        else:
+            opened.call.reset(request.code)
+        opened.over.set()
+        return Empty()
+
+
+async def main(process: Process) -> None:
+    """Entry of the link process."""
+    service = LinkService(process)
+    process.serve()
+    running = asyncio.ensure_future(service.run())
+    leaving = asyncio.ensure_future(process.wait())
+    await asyncio.wait((running, leaving), return_when=asyncio.FIRST_COMPLETED)
+    if running.done():
+        running.result()
+    with contextlib.suppress(asyncio.CancelledError):
+        running.cancel()

@@ -1,0 +1,313 @@
+"""The system's own screens, as data.
+
+Their ids and the ids of their buttons are a public interface: automation and tests use them
+(docs/reference/screens.md).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from primegap.keyos.ui.screen import (
+    Button,
+    ButtonStyle,
+    Choice,
+    ChoiceList,
+    Code,
+    Icon,
+    Keypad,
+    KeypadPurpose,
+    Progress,
+    Qr,
+    Row,
+    Screen,
+    Text,
+    TextStyle,
+    Toggle,
+    Words,
+    untrusted,
+)
+from primegap.keyos.ui.stage import Rank
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from primegap.keyos.api.core import SystemInfo
+    from primegap.keyos.api.link import LinkState
+
+START: Final = "start"
+DONE: Final = "done"
+BACK: Final = "back"
+OK: Final = "ok"
+CONFIRM: Final = "confirm"
+REJECT: Final = "reject"
+DICE: Final = "dice"
+NO_DICE: Final = "no-dice"
+PAIR: Final = "pair"
+COMPANION: Final = "companion"
+SETTINGS: Final = "settings"
+LOCK: Final = "lock"
+UNPAIR: Final = "unpair"
+BLUETOOTH: Final = "bluetooth"
+ABOUT: Final = "about"
+APP: Final = "app:"
+SEED_LENGTHS: Final = {"words-12": 12, "words-24": 24}
+WORKING_RANK: Final = Rank.SYSTEM
+HOLD_MS: Final = 1200
+MIN_PIN: Final = 6
+
+
+def _muted(text: str) -> Text:
+    return Text(text, style=TextStyle.MUTED)
+
+
+def _back(label: str = "Back") -> Button:
+    return Button(BACK, label, style=ButtonStyle.SECONDARY)
+
+
+def welcome() -> Screen:
+    """First screen of a new device."""
+    return Screen(
+        id="welcome",
+        title="Welcome",
+        items=(
+            Icon("shield"),
+            Text("This device keeps your bitcoin keys.", style=TextStyle.HEADING),
+            Text("Choose a PIN, then write down the words of a new seed. It takes five minutes."),
+            _muted("Nothing is stored before you have proved that you wrote the words down."),
+        ),
+        buttons=(Button(START, "Set up", style=ButtonStyle.PRIMARY),),
+    )
+
+
+def pin_entry(title: str, note: str) -> Screen:
+    """Enter a new PIN."""
+    return Screen(
+        id="choose-pin",
+        title=title,
+        items=(Text(note), Keypad(KeypadPurpose.PIN, min_length=MIN_PIN)),
+        buttons=(_back(), Button(DONE, "Continue", style=ButtonStyle.PRIMARY)),
+    )
+
+
+def unlock(note: str) -> Screen:
+    """Lock screen."""
+    text = Text(note, style=TextStyle.WARNING) if note else Text("Enter your PIN.")
+    return Screen(
+        id="unlock",
+        title="Locked",
+        items=(text, Keypad(KeypadPurpose.PIN, min_length=MIN_PIN)),
+        buttons=(Button(DONE, "Unlock", style=ButtonStyle.PRIMARY),),
+    )
+
+
+def seed_length() -> Screen:
+    """12 or 24 words."""
+    return Screen(
+        id="seed-length",
+        title="New seed",
+        items=(
+            Text("How many words shall your seed have?"),
+            ChoiceList(
+                (
+                    Choice("words-12", "12 words", "128 bits: enough for everybody"),
+                    Choice("words-24", "24 words", "256 bits: more to write down"),
+                )
+            ),
+        ),
+        buttons=(_back(),),
+    )
+
+
+def offer_dice() -> Screen:
+    """Whether to add dice."""
+    return Screen(
+        id="offer-dice",
+        title="Add dice?",
+        items=(
+            Text("The device draws the seed from this machine’s random generator."),
+            Text(
+                "If you like, throw a die and add the numbers. They are mixed in: the seed can only get better."
+            ),
+        ),
+        buttons=(
+            Button(DICE, "Throw dice", style=ButtonStyle.SECONDARY),
+            Button(NO_DICE, "Without dice", style=ButtonStyle.PRIMARY),
+        ),
+    )
+
+
+def dice_entry() -> Screen:
+    """Enter dice."""
+    return Screen(
+        id="dice",
+        title="Throw a die",
+        items=(
+            Text("Enter each throw. 50 throws carry as much as a 12-word seed."),
+            Keypad(KeypadPurpose.DICE),
+        ),
+        buttons=(_back("Skip"), Button(DONE, "Done", style=ButtonStyle.PRIMARY)),
+    )
+
+
+def seed_words(words: Sequence[str]) -> Screen:
+    """The words, to be written down."""
+    return Screen(
+        id="seed-words",
+        title="Write these words down",
+        items=(
+            Words(tuple(words)),
+            _muted("On paper, in this order. Whoever has them has your coins."),
+        ),
+        buttons=(_back("Start over"), Button(DONE, "Written down", style=ButtonStyle.PRIMARY)),
+    )
+
+
+def word_choice(word: str) -> str:
+    """Id of a word in the quiz."""
+    return f"word:{word}"
+
+
+def quiz(position: int, choices: Sequence[str]) -> Screen:
+    """Ask for one word."""
+    return Screen(
+        id="quiz",
+        title="Check your words",
+        items=(
+            Text(f"Which one is word {position + 1}?", style=TextStyle.HEADING),
+            ChoiceList(tuple(Choice(word_choice(word), word) for word in choices), secret=True),
+        ),
+        buttons=(),
+    )
+
+
+def working(text: str) -> Screen:
+    """Something that takes a moment."""
+    return Screen(id="working", title=text, items=(Progress("One moment", None),), buttons=())
+
+
+def message(title: str, text: str, *, good: bool) -> Screen:
+    """A message to read."""
+    return Screen(
+        id="message",
+        title=title,
+        items=(Icon("check" if good else "cross"), Text(text)),
+        buttons=(Button(OK, "OK", style=ButtonStyle.PRIMARY),),
+    )
+
+
+def home(link: LinkState) -> Screen:
+    """Home."""
+    if link.paired:
+        detail = "Connected" if link.connected else "Not connected"
+        companion_tile = Choice(COMPANION, "Companion", detail, icon="phone")
+    else:
+        companion_tile = Choice(PAIR, "Pair companion", "Show a code to scan", icon="phone")
+    return Screen(
+        id="home",
+        title="Home",
+        items=(
+            ChoiceList(
+                (
+                    Choice(APP + "bitcoin", "Bitcoin", "Receive, check, sign", icon="coin"),
+                    companion_tile,
+                    Choice(SETTINGS, "Settings", "Bluetooth, about", icon="settings"),
+                ),
+                tiles=True,
+            ),
+        ),
+        buttons=(Button(LOCK, "Lock", style=ButtonStyle.SECONDARY),),
+    )
+
+
+def pairing(offer: str) -> Screen:
+    """The pairing code."""
+    return Screen(
+        id="pairing",
+        title="Pair companion",
+        items=(
+            Qr(offer, "Scan this with the companion"),
+            _muted("The code works once, for five minutes. Show it only to your companion."),
+        ),
+        buttons=(Button(BACK, "Cancel", style=ButtonStyle.SECONDARY),),
+    )
+
+
+def confirm_pairing(peer_name: str, fingerprint: str) -> Screen:
+    """Ask before a companion is paired."""
+    return Screen(
+        id="confirm-pairing",
+        title="Pair this companion?",
+        items=(
+            Row("Calls itself", untrusted(peer_name)),
+            Code("Both screens must show", fingerprint),
+            _muted("It may then ask for addresses and signatures. Each needs your touch here."),
+        ),
+        buttons=(
+            Button(REJECT, "Reject", style=ButtonStyle.SECONDARY),
+            Button(CONFIRM, "Hold to pair", style=ButtonStyle.PRIMARY, hold_ms=HOLD_MS),
+        ),
+        confirm=True,
+    )
+
+
+def companion(link: LinkState) -> Screen:
+    """The paired companion."""
+    items: list[Row | Code | Text] = [
+        Row("Companion", untrusted(link.peer_name)),
+        Row("Link", "Connected" if link.connected else "Not connected"),
+    ]
+    if link.fingerprint:
+        items.append(Code("Session", link.fingerprint))
+    return Screen(
+        id="companion",
+        title="Companion",
+        items=tuple(items),
+        buttons=(
+            Button(UNPAIR, "Unpair", style=ButtonStyle.DANGER),
+            Button(OK, "OK", style=ButtonStyle.PRIMARY),
+        ),
+    )
+
+
+def confirm_unpair(peer_name: str) -> Screen:
+    """Ask before the companion is forgotten."""
+    return Screen(
+        id="confirm-unpair",
+        title="Forget the companion?",
+        items=(
+            Row("Companion", untrusted(peer_name)),
+            Text("It can no longer reach this device. Your keys are not touched."),
+        ),
+        buttons=(
+            _back(),
+            Button(CONFIRM, "Hold to forget", style=ButtonStyle.DANGER, hold_ms=HOLD_MS),
+        ),
+        confirm=True,
+    )
+
+
+def settings(*, radio_on: bool, radio: bool) -> Screen:
+    """Settings."""
+    items: list[Toggle | Text | ChoiceList] = []
+    if radio:
+        items.append(Toggle(BLUETOOTH, "Bluetooth", on=radio_on))
+        items.append(_muted("Off ends the Bluetooth chip. The device then signs by QR code only."))
+    else:
+        items.append(_muted("This device has no Bluetooth chip. It signs by QR code only."))
+    items.append(ChoiceList((Choice(ABOUT, "About this device", ""),)))
+    return Screen(id="settings", title="Settings", items=tuple(items), buttons=(_back(),))
+
+
+def about(fingerprint: str, info: SystemInfo) -> Screen:
+    """Facts about the device."""
+    rows = [Row("Master fingerprint", fingerprint.upper())]
+    rows += [
+        Row(p.role.capitalize(), "runs, isolated" if p.running else "off") for p in info.processes
+    ]
+    return Screen(
+        id="about",
+        title="About",
+        items=tuple(rows),
+        buttons=(Button(OK, "OK", style=ButtonStyle.PRIMARY),),
+    )
