@@ -54,7 +54,9 @@ def _confine(order: dict[str, Any]) -> None:
     if child:
         _wait_for(child, order["keep_fds"])
     libc.prctl(libc.PR_SET_PDEATHSIG, 9, what="cannot tie the process to its parent")
+    namespaces.hide_host_name()
     namespaces.build_root(order["read_only"], order["links"], order["data"], order["devices"])
+    libc.drop_bounding_set()
     if uid is not None:
         namespaces.become(uid, uid)
     libc.drop_capabilities()

@@ -27,6 +27,10 @@ MS_NODEV: Final = 0x4
 MS_NOEXEC: Final = 0x8
 MS_REMOUNT: Final = 0x20
 MS_BIND: Final = 0x1000
+MOUNT_ATTR_RDONLY: Final = 0x1
+MOUNT_ATTR_NOSUID: Final = 0x2
+MOUNT_ATTR_NODEV: Final = 0x4
+MOUNT_ATTR_NOEXEC: Final = 0x8
 MS_REC: Final = 0x4000
 MS_PRIVATE: Final = 0x40000
 MNT_DETACH: Final = 0x2
@@ -35,11 +39,14 @@ PR_SET_PDEATHSIG: Final = 1
 PR_SET_DUMPABLE: Final = 4
 PR_SET_NAME: Final = 15
 PR_SET_SECCOMP: Final = 22
+PR_CAPBSET_READ: Final = 23
 PR_CAPBSET_DROP: Final = 24
 PR_SET_NO_NEW_PRIVS: Final = 38
 PR_CAP_AMBIENT: Final = 47
 PR_CAP_AMBIENT_CLEAR_ALL: Final = 4
 
+_SYS_MOUNT_SETATTR: Final = 442  # the same on every architecture
+_AT_RECURSIVE: Final = 0x8000
 _SYS_PIVOT_ROOT: Final = {"x86_64": 155, "aarch64": 41}
 _SYS_CAPSET: Final = {"x86_64": 126, "aarch64": 91}
 _CAP_VERSION_3: Final = 0x20080522
@@ -92,6 +99,26 @@ def mount(source: str | None, target: str, kind: str | None, flags: int, data: s
     )
 
 
+class _MountAttr(ctypes.Structure):
+    _fields_ = (
+        ("attr_set", ctypes.c_uint64),
+        ("attr_clr", ctypes.c_uint64),
+        ("propagation", ctypes.c_uint64),
+        ("userns_fd", ctypes.c_uint64),
+    )
+
+
+def restrict_mounts(target: str, attributes: int) -> None:
+    """Add attributes to a mount and to every mount below it; none is ever taken away."""
+    attr = _MountAttr(attr_set=attributes)
+    size = ctypes.c_size_t(ctypes.sizeof(attr))
+    result = raw_syscall(
+        _SYS_MOUNT_SETATTR, -100, target.encode(), _AT_RECURSIVE, ctypes.byref(attr), size
+    )
+    if result < 0:
+        raise SandboxError(f"cannot restrict {target}: {os.strerror(-result)}")
+
+
 def umount_detach(target: str) -> None:
     """Detach a mount."""
     _check(_libc.umount2(target.encode(), MNT_DETACH), f"cannot unmount {target}")
@@ -103,11 +130,16 @@ def pivot_root(new_root: str, put_old: str) -> None:
     _check(_libc.syscall(number, new_root.encode(), put_old.encode()), "cannot change the root")
 
 
-def drop_capabilities() -> None:
-    """Give up every capability: bounding, ambient, permitted, effective, inheritable."""
+def drop_bounding_set() -> None:
+    """Give up every capability for good; needs CAP_SETPCAP, so it comes before a change of user."""
     for capability in range(64):
-        if _libc.prctl(PR_CAPBSET_DROP, ctypes.c_ulong(capability), 0, 0, 0) < 0:
-            break  # past the last one the kernel knows, or already without the right to drop
+        if _libc.prctl(PR_CAPBSET_READ, ctypes.c_ulong(capability), 0, 0, 0) < 0:
+            break  # past the last one the kernel knows
+        prctl(PR_CAPBSET_DROP, capability, what="cannot drop capabilities for good")
+
+
+def drop_capabilities() -> None:
+    """Give up every capability that is held: ambient, permitted, effective, inheritable."""
     prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, what="cannot clear ambient capabilities")
     header = (ctypes.c_uint32 * 2)(_CAP_VERSION_3, 0)
     data = (ctypes.c_uint32 * 6)()

@@ -8,6 +8,7 @@ name namespaces: no network device (not even a usable loopback), no other proces
 from __future__ import annotations
 
 import os
+import socket
 from pathlib import Path
 from typing import Final
 
@@ -18,15 +19,11 @@ _STAGE: Final = "/tmp"  # any directory: the new root is mounted over it, in our
 DEVICES: Final = ("/dev/null", "/dev/zero", "/dev/urandom")
 _TMP_OPTIONS: Final = "size=16m,nr_inodes=512,mode=1777"
 _ROOT_OPTIONS: Final = "size=1m,nr_inodes=4096,mode=755"
-_LOCKED_FLAGS: Final = {  # statvfs flag -> mount flag that a remount in a user namespace must keep
-    os.ST_NOSUID: libc.MS_NOSUID,
-    os.ST_NODEV: libc.MS_NODEV,
-    os.ST_NOEXEC: libc.MS_NOEXEC,
-}
 DATA: Final = (
     "/.primegap/data"  # not /data or /tmp: the program itself may be installed below those
 )
 SCRATCH: Final = "/.primegap/scratch"
+HOST_NAME: Final = "primegap"
 
 
 def enter_namespaces(*, as_root: bool) -> None:
@@ -80,8 +77,7 @@ def build_root(
         is_directory = Path(source).is_dir()
         _make_mount_point(target, is_directory=is_directory)
         libc.mount(source, target, None, libc.MS_BIND | libc.MS_REC, None)
-        writable = path == DATA or not is_directory
-        _restrict_mount(target, writable=writable, device=path.startswith("/dev/"))
+        libc.restrict_mounts(target, _attributes(path, path in (*DEVICES, *devices)))
         os.close(fd)
     for link, target in links.items():
         Path(_STAGE + link).symlink_to(target)
@@ -118,20 +114,17 @@ def _make_mount_point(target: str, *, is_directory: bool) -> None:
         path.touch()
 
 
-def _restrict_mount(target: str, *, writable: bool, device: bool) -> None:
-    """Make a bind mount read-only and powerless, keeping the flags that the host locked."""
-    flags = libc.MS_REMOUNT | libc.MS_BIND | libc.MS_NOSUID
-    if not device:
-        flags |= libc.MS_NODEV
-    if not writable:
-        flags |= libc.MS_RDONLY
-    present = os.statvfs(target).f_flag
-    for seen, keep in _LOCKED_FLAGS.items():
-        if present & seen and not (device and keep == libc.MS_NODEV):
-            flags |= keep
-    if present & os.ST_RDONLY:
-        flags |= libc.MS_RDONLY
-    libc.mount(None, target, None, flags, None)
+def _attributes(path: str, is_device: bool) -> int:
+    """What a mount is denied: the own folder is not executed, everything else is not written."""
+    if is_device:
+        return libc.MOUNT_ATTR_NOSUID | libc.MOUNT_ATTR_NOEXEC
+    attributes = libc.MOUNT_ATTR_NOSUID | libc.MOUNT_ATTR_NODEV
+    return attributes | (libc.MOUNT_ATTR_NOEXEC if path == DATA else libc.MOUNT_ATTR_RDONLY)
+
+
+def hide_host_name() -> None:
+    """Give this host name namespace a name that says nothing about the host."""
+    socket.sethostname(HOST_NAME)
 
 
 def become(uid: int, gid: int) -> None:
