@@ -54,6 +54,7 @@ def _confine(order: dict[str, Any]) -> None:
     if child:
         _wait_for(child, order["keep_fds"])
     libc.prctl(libc.PR_SET_PDEATHSIG, 9, what="cannot tie the process to its parent")
+    limits.prefer_as_oom_victim(order["profile"])
     namespaces.hide_host_name()
     namespaces.build_root(order["read_only"], order["links"], order["data"], order["devices"])
     libc.drop_bounding_set()
@@ -64,7 +65,7 @@ def _confine(order: dict[str, Any]) -> None:
     libc.prctl(libc.PR_SET_DUMPABLE, 0, what="cannot forbid core dumps")
     # Changing ids clears the death signal.
     libc.prctl(libc.PR_SET_PDEATHSIG, 9, what="cannot tie the process to its parent")
-    limits.apply_limits()
+    limits.apply_limits(order["profile"])
     rules = [(path, landlock.READ_ONLY) for path in order["read_only"] if os.path.isdir(path)]
     rules += [(path, landlock.READ_FILE) for path in order["read_only"] if not os.path.isdir(path)]
     rules += [(path, landlock.DEVICE) for path in [*namespaces.DEVICES, *order["devices"]]]

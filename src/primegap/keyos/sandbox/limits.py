@@ -3,21 +3,33 @@
 from __future__ import annotations
 
 import resource
+from pathlib import Path
 from typing import Final
 
 MIB: Final = 1 << 20
 ADDRESS_SPACE: Final = 2048 * MIB  # interpreter, BDK and Argon2id's 64 MiB fit many times
-OPEN_FILES: Final = 256
-FILE_SIZE: Final = 64 * MIB
+FILE_SIZE: Final = 16 * MIB  # eight of the largest memory objects; a wallet's state is far smaller
+OPEN_FILES: Final = {"panel": 256}  # the panel holds a connection for each watcher of the page
+OPEN_FILES_OTHERS: Final = 128
+"With FILE_SIZE it also bounds memory objects, which ADDRESS_SPACE does not see: 2 GiB."
+THREADS: Final = 64  # of one user id; asyncio's pool has at most 32
+OOM_SCORE: Final = {"app": 900, "radio": 600, "panel": 300, "service": 300}
+"Out of memory, the kernel ends apps first and core (0) last."
 
 
-def apply_limits() -> None:
+def prefer_as_oom_victim(profile: str) -> None:
+    """Tell the kernel whom to end when memory runs out; needs /proc, so before the new root."""
+    Path("/proc/self/oom_score_adj").write_text(str(OOM_SCORE[profile]))
+
+
+def apply_limits(profile: str) -> None:
     """Set the limits; no core dump is ever written."""
     for which, value in (
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_AS, ADDRESS_SPACE),
-        (resource.RLIMIT_NOFILE, OPEN_FILES),
+        (resource.RLIMIT_NOFILE, OPEN_FILES.get(profile, OPEN_FILES_OTHERS)),
         (resource.RLIMIT_FSIZE, FILE_SIZE),
+        (resource.RLIMIT_NPROC, THREADS),
         (resource.RLIMIT_MSGQUEUE, 0),
     ):
         resource.setrlimit(which, (value, value))
