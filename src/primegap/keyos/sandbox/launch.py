@@ -19,6 +19,7 @@ from typing import Any, Final
 
 EXIT_NOT_CONFINED: Final = 78
 EXIT_CRASHED: Final = 70
+_CONFINED: Final = b"c"
 
 
 def main() -> None:
@@ -50,9 +51,15 @@ def _confine(order: dict[str, Any]) -> None:
     if os.getppid() != parent:
         os._exit(EXIT_NOT_CONFINED)  # core died between the two calls
     namespaces.enter_namespaces(as_root=uid is not None)
+    alive, holds_alive = os.pipe()
+    proof, gives_proof = os.pipe()
     child = os.fork()
     if child:
-        _wait_for(child, order["keep_fds"])
+        os.close(alive)
+        os.close(gives_proof)
+        _wait_for(child, order["keep_fds"], proof)
+    os.close(holds_alive)
+    os.close(proof)
     libc.prctl(libc.PR_SET_PDEATHSIG, 9, what="cannot tie the process to its parent")
     limits.prefer_as_oom_victim(order["profile"])
     namespaces.hide_host_name()
@@ -63,8 +70,13 @@ def _confine(order: dict[str, Any]) -> None:
     libc.drop_capabilities()
     libc.prctl(libc.PR_SET_NO_NEW_PRIVS, 1, what="cannot give up new privileges")
     libc.prctl(libc.PR_SET_DUMPABLE, 0, what="cannot forbid core dumps")
-    # Changing ids clears the death signal.
+    # Changing ids cleared the death signal: a parent that died meanwhile is seen on the pipe.
     libc.prctl(libc.PR_SET_PDEATHSIG, 9, what="cannot tie the process to its parent")
+    os.set_blocking(alive, False)
+    with contextlib.suppress(BlockingIOError):
+        os.read(alive, 1)
+        os._exit(EXIT_NOT_CONFINED)
+    os.close(alive)
     limits.apply_limits(order["profile"])
     rules = [(path, landlock.READ_ONLY) for path in order["read_only"] if os.path.isdir(path)]
     rules += [(path, landlock.READ_FILE) for path in order["read_only"] if not os.path.isdir(path)]
@@ -78,17 +90,26 @@ def _confine(order: dict[str, Any]) -> None:
 
     asyncio.set_event_loop(asyncio.new_event_loop())
     seccomp.install(order["profile"])
+    os.write(gives_proof, _CONFINED)
+    os.close(gives_proof)
 
 
-def _wait_for(child: int, fds: list[int]) -> None:
-    """Wait for the confined process and end as it ended; hold nothing that belongs to it."""
+def _wait_for(child: int, fds: list[int], proof: int) -> None:
+    """Wait for the confined process and end as it ended; hold nothing that belongs to it.
+
+    The status EXIT_NOT_CONFINED stops the device. A role's own code cannot fake it: by the time it
+    runs, the proof of confinement is in the pipe.
+    """
     for fd in fds:
         with contextlib.suppress(OSError):
             os.close(fd)
     with contextlib.suppress(OSError):
         os.close(2)
-    _, status = os.waitpid(child, 0)
-    os._exit(os.waitstatus_to_exitcode(status) & 0xFF)
+    _, wait_status = os.waitpid(child, 0)
+    status = os.waitstatus_to_exitcode(wait_status)
+    if status == EXIT_NOT_CONFINED and os.read(proof, 1) == _CONFINED:
+        status = EXIT_CRASHED
+    os._exit(status & 0xFF)
 
 
 def _run(order: dict[str, Any]) -> None:
