@@ -121,7 +121,12 @@ CASES: list[tuple[str, Make, bytes, Outcome]] = [
     ),
     ("no response", lambda: ProgressReader(9), PROGRESS, [ProgressValue(b"10%"), TruncatedError]),
     ("no frame", lambda: ProgressReader(9), b"", [TruncatedError]),
-    ("after response", lambda: ProgressReader(9), RESPONSE + b"\0", [TrailingBytesError]),
+    (
+        "after response",
+        lambda: ProgressReader(9),
+        RESPONSE + b"\0",
+        [FinalResponse(b"done"), TrailingBytesError],
+    ),
     ("progress tag", lambda: ProgressReader(9), b"\x03" + bytes(8), [UnexpectedFrameKindError]),
     ("progress too long", lambda: ProgressReader(2), PROGRESS, [LengthOverflowError]),
     (
@@ -199,7 +204,7 @@ def test_items_come_out_whatever_the_cut(
         (lambda: EventReader(9), encode_part(b"one") + b"\5", [b"one", Pause.MORE]),
         (lambda: EventReader(10), b"\x0b" + bytes(7), [LengthOverflowError]),
         (lambda: EventReader(MAX_U64), b"\xff" * 8 + b"abc", [Pause.MORE]),
-        (lambda: ProgressReader(9), RESPONSE, [Pause.MORE]),
+        (lambda: ProgressReader(9), RESPONSE, [FinalResponse(b"done"), Pause.MORE]),
         (lambda: ProgressReader(9), b"\3\5" + bytes(7), [Pause.MORE]),
         (parts, PRE, [Preamble(b"pre"), Pause.MORE]),
         (parts, PRE + b"\x09" + bytes(7), [Preamble(b"pre"), Pause.MORE]),

@@ -321,28 +321,29 @@ class ProgressCall(Generic[ProgressT, AnswerT]):
         lane: ItemLane[ProgressValue | FinalResponse],
     ) -> None:
         self._progress: Codec[ProgressT] = route.progress
-        self._answer: Codec[AnswerT] = route.answer
+        self._codec: Codec[AnswerT] = route.answer
         self._lane = lane
-        self._final: FinalResponse | None = None
+        self._answers: list[AnswerT] = []
 
     def __aiter__(self) -> AsyncIterator[ProgressT]:
         return self
 
     async def __anext__(self) -> ProgressT:
-        item = None if self._final is not None else await self._lane.next()
+        item = await self._lane.next()
         if isinstance(item, ProgressValue):
             return self._lane.decode(self._progress, item.value)
         if isinstance(item, FinalResponse):
-            self._final = item
+            self._answers.append(self._lane.decode(self._codec, item.value))
+            await self._lane.next()  # the end: an answer counts only when nothing follows it
         raise StopAsyncIteration
 
     async def answer(self) -> AnswerT:
         """Return the answer, passing over progress values that were not taken."""
         async for _ in self:
             pass
-        if self._final is None:
+        if not self._answers:
             raise TruncatedError("no final response")
-        return self._lane.decode(self._answer, self._final.value)
+        return self._answers[0]
 
 
 class Download(Generic[HeaderT, PartHeaderT]):

@@ -166,28 +166,25 @@ class FinalResponse:
 
 
 class ProgressReader(LaneReader[ProgressValue | FinalResponse]):
-    """The answer of a progress call: reports, then one response, then the end."""
+    """The answer of a progress call: reports, then one response, then the end.
 
-    __slots__ = ("_limit", "_response")
+    A response counts only when the end follows it: take once more after it.
+    """
+
+    __slots__ = ("_is_answered", "_limit")
 
     def __init__(self, limit: int) -> None:
         """Start a reader of values of at most `limit` bytes each."""
         super().__init__()
         self._limit = limit
-        self._response: bytes | None = None
+        self._is_answered = False
 
     def _next(self) -> ProgressValue | FinalResponse | Pause:
-        if self._response is None:
-            item = self._next_frame()
-            if not isinstance(item, FinalResponse):
-                return item
-            self._response = item.value
+        if not self._is_answered:
+            return self._next_frame()
         if self._buffer:
             raise TrailingBytesError("bytes follow the final response")
-        if not self._ended:
-            return Pause.MORE  # a response counts only when nothing follows it
-        self._over = True
-        return FinalResponse(self._response)
+        return Pause.END if self._ended else Pause.MORE
 
     def _next_frame(self) -> ProgressValue | FinalResponse | Pause:
         if len(self._buffer) < HEAD_SIZE:
@@ -199,6 +196,7 @@ class ProgressReader(LaneReader[ProgressValue | FinalResponse]):
         if tag == ProgressTag.PROGRESS:
             return ProgressValue(self._cut(HEAD_SIZE, end))
         if tag == ProgressTag.RESPONSE:
+            self._is_answered = True
             return FinalResponse(self._cut(HEAD_SIZE, end))
         raise UnexpectedFrameKindError(tag)
 
