@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import enum
 import io
-import struct
-import zlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -43,20 +41,6 @@ _JPEG_SIGNATURE: Final = b"\xff\xd8\xff"
 _JPEG_SCAN: Final = b"\xff\xda"  # never occurs inside coded pixels
 # 0 is dark in zxing-cpp's picture of a symbol; anything else is light.
 _DARK_FROM_GREY: Final = bytes([1]) + bytes(255)
-# What Pillow's PNG and JPEG decoders raise on malformed files (OSError, SyntaxError for a wrong
-# chunk, and what slips through when a length inside does not match).
-_PICTURE_ERRORS: Final = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    LookupError,
-    TypeError,
-    ArithmeticError,
-    EOFError,
-    MemoryError,
-    struct.error,
-    zlib.error,
-)
 
 
 class ErrorCorrection(enum.Enum):
@@ -129,7 +113,7 @@ def qr_matrix(
     if isinstance(content, str) and not content.isascii():
         content = content.encode()
     if isinstance(content, bytes):
-        options["eci"] = "ISO-8859-1"  # the default of QR: leaves the ECI out
+        options["eci"] = "Unknown"  # leaves the ECI out
     for version in (min_version, None):
         if version is not None:
             options["version"] = version
@@ -194,7 +178,11 @@ def scan_picture(picture: bytes) -> list[ScannedCode]:
             if max(width, height) > MAX_PICTURE_SIDE or width * height > MAX_PICTURE_PIXELS:
                 raise PictureTooLargeError("too many pixels")
             grey, width, height = _grey_pixels(image)
-    except _PICTURE_ERRORS as error:
+    except QrError:
+        raise
+    except Exception as error:
+        # The decoders document no set of errors for malformed files: besides OSError, SyntaxError
+        # and ValueError, even assertions and warnings about side information come out of them.
         raise QrError("malformed picture") from error
     return scan_image(grey, width, height)
 
