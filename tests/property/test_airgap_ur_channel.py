@@ -59,6 +59,7 @@ def big(number: int) -> bytes:
     loss=st.floats(0, 0.9),
     seed=st.integers(0, 1 << 30),
 )
+@settings(deadline=None)
 def test_loss_order_and_duplicates_do_not_matter(
     size: int, fragment: int, first: int, loss: float, seed: int
 ) -> None:
@@ -88,6 +89,7 @@ def test_loss_order_and_duplicates_do_not_matter(
 
 
 @given(seed=st.integers(0, 1 << 30), fragment=st.integers(20, 120))
+@settings(deadline=None)
 def test_two_messages_alternating(seed: int, fragment: int) -> None:
     wanted, other = bytes_to_ur(message(900, seed)), bytes_to_ur(message(900, seed + 1))
     encoders = [UrEncoder(ur.ur_type, ur.cbor, fragment) for ur in (wanted, other)]
@@ -99,7 +101,7 @@ def test_two_messages_alternating(seed: int, fragment: int) -> None:
 
 
 @given(seed=st.integers(0, 1 << 30), flips=st.integers(1, 3), rate=st.floats(0.05, 0.9))
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 def test_wrong_letters_never_give_a_wrong_message(seed: int, flips: int, rate: float) -> None:
     rnd = random.Random(seed)
     ur = bytes_to_ur(message(400, seed))
@@ -159,7 +161,7 @@ class StepwiseReduction:
     first=st.sampled_from([1, 50, 3000]),
     seed=st.integers(0, 1 << 30),
 )
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 def test_elimination_is_never_later_than_stepwise_reduction(
     size: int, fragment: int, loss: float, first: int, seed: int
 ) -> None:
@@ -195,6 +197,7 @@ def test_elimination_is_never_later_than_stepwise_reduction(
     | st.from_regex(r"(?i)ur:[a-z-]{1,9}/([0-9]+-[0-9]+/)?[a-z]*", fullmatch=True)
 )
 @example("ur:a/1-1/\N{KELVIN SIGN}")
+@settings(deadline=None)
 def test_any_text_is_read_or_refused(text: str) -> None:
     decoder = UrDecoder()
     verdict = decoder.receive(text)
@@ -209,6 +212,7 @@ numbers = st.integers(0, 2**64 - 1) | st.integers(0, 40)
 
 
 @given(st.tuples(numbers, numbers, numbers, numbers), st.binary(max_size=60), st.booleans())
+@settings(deadline=None)
 def test_any_part_keeps_within_the_limits(
     fields: tuple[int, int, int, int], data: bytes, agree: bool
 ) -> None:
@@ -226,7 +230,7 @@ def test_any_part_keeps_within_the_limits(
 
 
 @given(st.integers(1, MAX_READ_FRAGMENTS), st.integers(1, MAX_FRAGMENT_BYTES), st.data())
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 def test_consistent_parts_pass_the_check(count: int, length: int, data: st.DataObject) -> None:
     size = data.draw(st.integers((count - 1) * length + 1, count * length))
     part = Part(1, count, size, 0, bytes(length))
@@ -254,6 +258,7 @@ cbor_values = st.recursive(
 
 
 @given(cbor_values, st.binary(min_size=1, max_size=3))
+@settings(deadline=None)
 def test_what_another_library_writes_is_one_item(value: object, rest: bytes) -> None:
     data = cbor2.dumps(value)
     check_item_untrusted(data)
@@ -263,12 +268,14 @@ def test_what_another_library_writes_is_one_item(value: object, rest: bytes) -> 
 
 
 @given(st.binary(max_size=80))
+@settings(deadline=None)
 def test_any_bytes_are_one_item_or_refused(data: bytes) -> None:
     with contextlib.suppress(CborError):
         check_item_untrusted(data)
 
 
 @given(st.binary(max_size=120))
+@settings(deadline=None)
 def test_any_bytes_are_a_part_or_refused(data: bytes) -> None:
     try:
         part = parse_part_untrusted(data)
@@ -278,6 +285,7 @@ def test_any_bytes_are_a_part_or_refused(data: bytes) -> None:
 
 
 @given(st.binary(min_size=1, max_size=300), st.sampled_from(BytewordsStyle))
+@settings(deadline=None)
 def test_bytewords_round_trip(body: bytes, style: BytewordsStyle) -> None:
     text = encode_bytewords(body, style)
     for form in (text, text.upper(), text.title()):
@@ -286,6 +294,7 @@ def test_bytewords_round_trip(body: bytes, style: BytewordsStyle) -> None:
 
 
 @given(st.binary(min_size=1, max_size=40), st.integers(0, 1), st.binary(min_size=2, max_size=3))
+@settings(deadline=None)
 def test_random_short_tails_are_refused(body: bytes, skip: int, tail: bytes) -> None:
     whole = encode_bytewords(body + tail)[skip:-8]
     with pytest.raises(BytewordsError):

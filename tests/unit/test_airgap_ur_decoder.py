@@ -37,6 +37,7 @@ from primegap.airgap.ur import (
     MAX_MESSAGE_BYTES,
     MAX_READ_FRAGMENTS,
     Ur,
+    decode_bytewords_untrusted,
     encode_bytewords,
 )
 from primegap.airgap.ur.cbor import encode_byte_string
@@ -344,6 +345,14 @@ def test_unreadable_text(text: str, error: type[RemoteAirgapError]) -> None:
     assert decoder.progress.last is UNREADABLE
     assert error.code
     assert error.hint.endswith(".")
+
+
+def test_letters_that_become_ascii_in_lower_case_are_no_words() -> None:
+    assert "\N{KELVIN SIGN}".lower() == "k"
+    text = encode_bytewords(bytes(range(256)))
+    assert "k" in text
+    with pytest.raises(BytewordsError):
+        decode_bytewords_untrusted(text.replace("k", "\N{KELVIN SIGN}"))
 
 
 def test_ur_text_is_told_from_other_text() -> None:
