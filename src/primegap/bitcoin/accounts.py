@@ -247,9 +247,10 @@ class Account:
         steps = (int(match.keychain), match.index)
         return derive_public_key(key.expression, steps, self.network)
 
-    def find_script(self, script: bytes, *, count: int = DEFAULT_SEARCH) -> AddressMatch | None:
-        """Search a script among the first `count` of each keychain."""
-        return next((m for m in self._search({}, count) if self._is_at(m, script)), None)
+    def scripts(self, count: int) -> frozenset[bytes]:
+        """Return the output scripts of the first `count` addresses of each keychain."""
+        _check_count(count)
+        return frozenset(self.script(chain, index) for chain in Keychain for index in range(count))
 
     def find_address(
         self,
@@ -277,14 +278,13 @@ class Account:
             LocalError: `count` or `around` is out of range.
         """
         script = script_of_address(_bare_address(text), self.network)
-        return next((m for m in self._search(around or {}, count) if self._is_at(m, script)), None)
-
-    def _is_at(self, match: AddressMatch, script: bytes) -> bool:
-        return self.script(match.keychain, match.index) == script
+        for match in self._search(around or {}, count):
+            if self.script(match.keychain, match.index) == script:
+                return match
+        return None
 
     def _search(self, around: Mapping[Keychain, int], count: int) -> Iterator[AddressMatch]:
-        if not 0 < count <= MAX_SEARCH:
-            raise LocalError("a search of that many addresses is not supported")
+        _check_count(count)
         if not all(0 <= index <= MAX_INDEX for index in around.values()):
             raise LocalError("an address index is out of range")
         yield AddressMatch(Keychain.EXTERNAL, 0)
@@ -299,6 +299,11 @@ def check_name(name: str) -> None:
     """Raise AccountFormatError unless a name has at most 20 printable characters."""
     if len(name) > MAX_NAME_CHARACTERS or not name.isprintable():
         raise AccountFormatError("an account name is too long or cannot be shown")
+
+
+def _check_count(count: int) -> None:
+    if not 0 < count <= MAX_SEARCH:
+        raise LocalError("a search of that many addresses is not supported")
 
 
 def _windows(centre: int, count: int) -> Iterator[tuple[int, ...]]:

@@ -215,7 +215,7 @@ def _refuse_undeclared(account: Account, inputs: list[ReviewedInput]) -> None:
         return
     highest = max((item.index for item in inputs if isinstance(item, OwnInput)), default=0)
     count = min(highest + 1 + UNDECLARED_SEARCH, MAX_UNDECLARED_SEARCH)
-    if any(account.find_script(script, count=count) for script in foreign):
+    if foreign & account.scripts(count):
         raise UndeclaredInputError("an input hides that it is ours")
 
 
