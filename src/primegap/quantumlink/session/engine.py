@@ -113,6 +113,11 @@ class LinkEngine:
     # --- what it is ---------------------------------------------------------------------------
 
     @property
+    def identity(self) -> Identity:
+        """Ours."""
+        return self._identity
+
+    @property
     def peer(self) -> PeerBundle | None:
         """The bound peer."""
         return self._peer

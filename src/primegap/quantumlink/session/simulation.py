@@ -19,11 +19,20 @@ from itertools import count
 from typing import TYPE_CHECKING
 
 from primegap.quantumlink.errors import RemoteError
+from primegap.quantumlink.frames import Ack, Frame, encode_frame, parse_frames_untrusted
+from primegap.quantumlink.handshake import Handshake
+from primegap.quantumlink.handshake_setup import TransportParams
 from primegap.quantumlink.identity import Identity, Rng
+from primegap.quantumlink.records import (
+    HandshakeRecord,
+    SessionRecord,
+    parse_record_untrusted,
+)
 from primegap.quantumlink.session.config import LinkConfig
 from primegap.quantumlink.session.engine import LinkEngine
 from primegap.quantumlink.session.events import LinkEvent, SessionClosed, Unpaired
-from primegap.quantumlink.suite import NATIVE
+from primegap.quantumlink.session_keys import SessionOpener, SessionSealer
+from primegap.quantumlink.suite import NATIVE, Pattern
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -32,9 +41,6 @@ if TYPE_CHECKING:
     from primegap.quantumlink.suite import Suite
 
     EventT = TypeVar("EventT")
-
-Fate = "Callable[[Endpoint, bytes], Sequence[float]]"
-"Decides for a record of a side after which delays copies of it arrive; empty when it is lost."
 
 
 def seeded_rng(label: str) -> Rng:
@@ -76,6 +82,120 @@ class Endpoint:
         return [event for event in self.events if isinstance(event, kind)]
 
 
+@dataclass(frozen=True, slots=True)
+class HeardRecord:
+    """A record of the engine, opened."""
+
+    seq: int
+    frames: list[Frame]
+    write_id: int | None
+
+
+class ScriptedPeer:
+    """A paired peer whose every frame is written by hand, and the engine it talks to.
+
+    The peer connects to the engine by a real IK handshake, and proves it with an empty record.
+
+    Args:
+        config: settings of the engine, None for those of the suite.
+        suite: of both.
+        seed: of both identities.
+        window: initial stream credit the peer announces.
+    """
+
+    def __init__(
+        self,
+        config: LinkConfig | None = None,
+        *,
+        suite: Suite = NATIVE,
+        seed: int = 0,
+        window: int = 16_384,
+    ) -> None:
+        rng = seeded_rng(f"scripted/{seed}")
+        self.identity = Identity.generate(suite, "scripted", rng)
+        own = Identity.generate(suite, "engine", rng)
+        self.now_s = 0.0
+        self.engine = LinkEngine(
+            config or LinkConfig.for_suite(suite), own, rng=rng, now_s=self.now_s
+        )
+        self.engine.bind_peer(self.identity.bundle)
+        attempt, first = Handshake.initiate(
+            Pattern.IK,
+            suite=suite,
+            identity=self.identity,
+            remote=own.bundle,
+            token=None,
+            handshake_id=1,
+            params=TransportParams(window),
+            rng=rng,
+        )
+        self.engine.receive(first, now_s=self.now_s)
+        reply = self.engine.take_write(now_s=self.now_s)
+        assert reply is not None
+        record = parse_record_untrusted(reply.record)
+        assert isinstance(record, HandshakeRecord)
+        result = attempt.receive(record)[0].result
+        assert result is not None
+        self.sealer = SessionSealer(suite, result.tx_key, self.identity.qid, own.qid)
+        self.opener = SessionOpener(suite, result.rx_key, own.qid, self.identity.qid)
+        self.next_seq = 0
+        self.say()
+        self.engine.take_events()
+
+    def stream_id(self, ordinal: int) -> int:
+        """Return the id of the peer's stream with this ordinal."""
+        return 2 * ordinal + (0 if self.identity.qid <= self.engine.identity.qid else 1)
+
+    def engine_stream_id(self, ordinal: int) -> int:
+        """Return the id of the engine's stream with this ordinal."""
+        return self.stream_id(ordinal) ^ 1
+
+    def seal(self, *frames: Frame, seq: int | None = None) -> bytes:
+        """Return a record of the peer, under the next number or a higher one."""
+        self.next_seq = self.next_seq if seq is None else seq
+        record = self.sealer.seal(self.next_seq, b"".join(encode_frame(frame) for frame in frames))
+        self.next_seq += 1
+        return record
+
+    def say(self, *frames: Frame, seq: int | None = None) -> bool:
+        """Hand a record with these frames to the engine; return the result of `receive`."""
+        return self.engine.receive(self.seal(*frames, seq=seq), now_s=self.now_s)
+
+    def say_body(self, body: bytes) -> bool:
+        """Hand a record with any body to the engine."""
+        record = self.sealer.seal(self.next_seq, body)
+        self.next_seq += 1
+        return self.engine.receive(record, now_s=self.now_s)
+
+    def read(self, record: bytes) -> tuple[int, list[Frame]]:
+        """Open a record of the engine; return its number and frames."""
+        parsed = parse_record_untrusted(record)
+        assert isinstance(parsed, SessionRecord)
+        return parsed.seq, list(parse_frames_untrusted(self.opener.open(parsed)))
+
+    def take(self, *, confirm: bool = True) -> HeardRecord | None:
+        """Take one record from the engine and read it, or return None when there is none."""
+        outgoing = self.engine.take_write(now_s=self.now_s)
+        if outgoing is None:
+            return None
+        if confirm and outgoing.write_id is not None:
+            self.engine.complete_write(outgoing.write_id, ok=True, now_s=self.now_s)
+        seq, frames = self.read(outgoing.record)
+        return HeardRecord(seq, frames, outgoing.write_id)
+
+    def hear(self) -> list[Frame]:
+        """Take all the engine has to say now; return the frames, ACKs left out."""
+        heard: list[Frame] = []
+        while (record := self.take()) is not None:
+            heard += [frame for frame in record.frames if not isinstance(frame, Ack)]
+        return heard
+
+    def wait(self, duration_s: float) -> None:
+        """Let time pass and call the timer once at its end."""
+        self.now_s += duration_s
+        self.engine.on_timeout(now_s=self.now_s)
+
+
 class LinkPair:
     """Two endpoints, `a` and `b`, and the link between them.
 
@@ -97,6 +217,7 @@ class LinkPair:
     ) -> None:
         self.now_s = 0.0
         self.delay_s = delay_s
+        # Decides after which delays copies of a record arrive; none when it is lost.
         self.fate: Callable[[Endpoint, bytes], Sequence[float]] = self._arrives
         self._arrivals: list[tuple[float, int, Endpoint, bytes]] = []
         self._order = count()
