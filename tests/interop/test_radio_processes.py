@@ -21,7 +21,6 @@ from primegap.radio import (
     ConnectFailedError,
     DeviceNotFoundError,
     Link,
-    SendRefusedError,
     nus,
 )
 from primegap.radio.central import CentralPort, FoundDevice, open_central
@@ -47,6 +46,20 @@ if TYPE_CHECKING:
 
     from primegap.quantumlink.aio.port import PacketPort
 
+CONFINED = """
+import asyncio, socket, sys
+loop = asyncio.new_event_loop()
+from primegap.keyos.sandbox import libc, seccomp
+libc.prctl(libc.PR_SET_NO_NEW_PRIVS, 1, what="no new privileges")
+seccomp.install("radio")
+from primegap.radio.chip_process import make_identity, run_chip
+try:
+    socket.socket()
+except PermissionError:
+    host, hci = (socket.socket(fileno=int(sys.argv[place])) for place in (2, 4))
+    loop.run_until_complete(run_chip(host, hci, identity=make_identity(bytes(8))))
+"""
+"A chip that may make no socket, open no connection and start no process."
 NAME = "Passport Prime (12AB)"
 DEVICE_ID = "1122334455667788"
 SHORT_S = 0.3
@@ -90,7 +103,7 @@ async def running_air(folder: Path, *options: str) -> AsyncIterator[Air]:
 
 @contextlib.asynccontextmanager
 async def running_chip(
-    air: Air, *options: str
+    air: Air, *options: str, program: tuple[str, str] = ("-m", "primegap.radio.chip_process")
 ) -> AsyncIterator[tuple[asyncio.subprocess.Process, socket.socket]]:
     """Start a chip on the air; give its process and the host's end of its pipe."""
     host, chip_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -98,8 +111,7 @@ async def running_chip(
     hci.connect(air.device)
     process = await asyncio.create_subprocess_exec(
         sys.executable,
-        "-m",
-        "primegap.radio.chip_process",
+        *program,
         *("--host-fd", str(chip_end.fileno())),
         *("--hci-fd", str(hci.fileno())),
         *("--device-id", DEVICE_ID),
@@ -395,8 +407,6 @@ async def test_without_a_larger_mtu_packets_are_cut_and_btp_notices(tmp_path: Pa
         receive, transmit = await service.discover_characteristics()
         assert (receive.handle, transmit.handle) == (nus.RX_HANDLE, nus.TX_HANDLE)
         values: asyncio.Queue[bytes] = asyncio.Queue()
-        with pytest.raises(SendRefusedError):
-            await radio.send(bytes(244))  # notifications are off
         await transmit.subscribe(values.put_nowait)
         (packet,) = Chunker().chunk(b"too long for an MTU of 23")
         await radio.send(packet)
@@ -484,6 +494,19 @@ async def test_a_chip_ends_with_its_host_with_its_controller_and_at_a_reset(
             await RawHost(sock).ask(Plain.GET_STATE)
             air.process.kill()
             assert await asyncio.wait_for(process.wait(), 5) == 0
+
+
+async def test_a_chip_works_under_the_system_call_filter_of_its_role(tmp_path: Path) -> None:
+    record = os.urandom(20_000)
+    async with (
+        running_air(tmp_path) as air,
+        running_chip(air, program=("-c", CONFINED)) as (_, sock),
+    ):
+        radio = await open_radio(sock, RadioSettings())
+        async with connected(air, radio) as port:
+            assert await pass_records(port, radio, [record]) == [record]
+            assert await pass_records(radio, port, [record]) == [record]
+        await radio.close()
 
 
 async def test_a_missing_adapter_has_a_typed_error_with_a_hint(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from bumble import att, core, hci
 from bumble import device as bumble_device
+from bumble.keys import KeyStore
 
 from primegap.radio import gatt_table, nus
 from primegap.radio.chip import ChipAction
@@ -150,6 +151,7 @@ class GattServer:
         )
         device: Any = bumble_device.Device.from_config_with_hci(config, source, sink)
         device.pairing_config_factory = gatt_table.pairing_config
+        device.keystore = KeyStore()  # the base class, which keeps nothing
         services, transmit = gatt_table.build_services(lambda: self._chip.name)
         device.add_services(services)
         transmit.on("subscription", self._subscribed)

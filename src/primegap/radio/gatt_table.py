@@ -98,7 +98,7 @@ class _JustWorks(PairingDelegate):  # type: ignore[misc]  # bumble's classes are
 
     @override
     async def confirm(self, auto: bool = False) -> bool:
-        return auto
+        return True  # the one question of "Just Works"
 
     @override
     async def compare_numbers(self, number: int, digits: int) -> bool:
@@ -115,4 +115,8 @@ class _JustWorks(PairingDelegate):  # type: ignore[misc]  # bumble's classes are
 
 def pairing_config(_connection: object) -> Any:
     """Return how a pairing that a phone starts is answered: "Just Works", no bond, no keys kept."""
-    return PairingConfig(sc=True, mitm=False, bonding=False, delegate=_JustWorks())
+    nothing = PairingDelegate.KeyDistribution(0)
+    delegate = _JustWorks(
+        local_initiator_key_distribution=nothing, local_responder_key_distribution=nothing
+    )
+    return PairingConfig(sc=True, mitm=False, bonding=False, delegate=delegate)
