@@ -16,7 +16,8 @@ import socket
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from importlib.metadata import version as installed
 from typing import IO, TYPE_CHECKING, Any, Final
 
 from primegap.device.errors import (
@@ -174,7 +175,7 @@ def start_device(
     order = seal_object(
         json.dumps(
             {
-                "python_path": runtime.python_path,
+                "runtime": asdict(runtime),
                 "started_s": started_s,
                 "data": str(settings.data.resolve()),
                 "development": settings.development,

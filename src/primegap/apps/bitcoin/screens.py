@@ -163,16 +163,15 @@ def share_account(account: Account, companion: str) -> Screen:
 def review_payment(review: Review, account: Account) -> Screen:
     """What a transaction does, from the very values whose digest is confirmed."""
     items: list[Item] = []
-    external = [o for o in review.outputs if not isinstance(o, ChangeOutput)]
-    for output in external:
+    for output in review.outputs:
         items += _output(output, review)
     items.append(Amount("Fee", review.fee, review.network))
     items.append(Row("Fee rate", format_fee_rate(review.fee_rate_sat_per_kvb)))
     items.append(Amount("Leaves this account", review.leaving, review.network))
-    for output in review.outputs:
-        if isinstance(output, ChangeOutput):
-            items.append(Amount("Change, proved to be yours", output.amount, review.network))
-            items.append(Address(f"Change {output.index}", output.address))
+    for change in review.outputs:
+        if isinstance(change, ChangeOutput):
+            items.append(Amount("Change, proved to be yours", change.amount, review.network))
+            items.append(Address(f"Change {change.index}", change.address))
     items.append(Row("From", f"{account.name}, {len(review.own_inputs)} coins"))
     items += [Text(w.kind.hint, style=_STYLES[w.kind.severity]) for w in review.warnings]
     return Screen(
@@ -202,9 +201,10 @@ def _output(output: ReviewedOutput, review: Review) -> list[Item]:
         case OpReturnOutput():
             return [
                 Amount("In a data output", output.amount, review.network),
-                Row("Data", untrusted(output.data.text)),
+                Row("Data", untrusted(output.data.text or output.data.raw.hex())),
             ]
-    return []
+        case ChangeOutput():
+            return []  # after the fee, once it is clear what leaves
 
 
 def signed_qr(part: str, caption: str) -> Screen:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from primegap.keyos.api.panel import ShowFrame, Target
 
 HOLD_MARGIN_S: Final = 0.15
+GUARD_S: Final = 0.65  # a little more than the trusted screen asks for
 TAP_S: Final = 0.02
 SETTLE_S: Final = 1.5  # how long a press waits for the screen to react before it answers
 MAX_TYPED: Final = 64
@@ -46,6 +47,7 @@ class Automation:
                     "label": target.label,
                     "rect": [target.left, target.top, target.right, target.bottom],
                     "hold_ms": target.hold_ms,
+                    "guarded": target.guarded,
                 }
                 for target in frame.targets
             ],
@@ -87,6 +89,8 @@ class Automation:
             raise AutomationError(f"no target {name!r} on the screen; there are: {shown or 'none'}")
         before = self._frame().number
         x, y = (target.left + target.right) // 2, (target.top + target.bottom) // 2
+        if target.guarded and not target.hold_ms:
+            await asyncio.sleep(GUARD_S)
         self._state.touch(Touch("down", x, y))
         await asyncio.sleep(_held_s(target))
         self._state.touch(Touch("up", x, y))
@@ -104,7 +108,9 @@ def screen_id(frame: ShowFrame) -> str:
 
 
 def _held_s(target: Target) -> float:
-    return target.hold_ms / 1000 + HOLD_MARGIN_S if target.hold_ms else TAP_S
+    if not target.hold_ms:
+        return TAP_S
+    return target.hold_ms / 1000 + HOLD_MARGIN_S + (GUARD_S if target.guarded else 0)
 
 
 def _plain(value: Any) -> Any:

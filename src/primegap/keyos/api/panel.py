@@ -21,6 +21,8 @@ class Target(Message):
     bottom: int
     hold_ms: int
     "How long it must be held; 0 for a tap."
+    guarded: bool
+    "Counts only after its page was visible for a moment."
     label: str
 
 

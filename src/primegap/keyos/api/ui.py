@@ -16,8 +16,6 @@ class Pressed(Message):
 
     action: str
     "Id of the button or choice; empty when the person left the app."
-    value: str
-    "What was typed, for screens with an input."
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ import contextlib
 from typing import TYPE_CHECKING
 
 from primegap.keyos.api.camera import Code, NextCode
-from primegap.keyos.api.panel import NextPicture, PictureRead
+from primegap.keyos.api.panel import NextPicture, Picture, PictureRead
 from primegap.keyos.errors import KeyosError, RequestError, Status
 
 if TYPE_CHECKING:
@@ -25,13 +25,14 @@ class Camera:
 
     async def next_code(self, caller: Caller, request: NextCode) -> Message:
         """Answer with the text of the next QR code that comes before the camera."""
-        from primegap.airgap.qr import QrError, scan_picture
+        from primegap.airgap import QrError
+        from primegap.airgap.qr import scan_picture
 
         if self._looking.locked():
             raise RequestError(Status.BUSY, "the camera is in use")
         async with self._looking:
             while True:
-                picture = await self._process.call(NextPicture())
+                picture = await self._process.call(NextPicture(), Picture)
                 try:
                     codes = scan_picture(picture.image)
                 except QrError:
@@ -53,6 +54,7 @@ async def main(process: Process) -> None:
     process.handle(NextCode, camera.next_code)
     process.serve()
     await asyncio.sleep(1)
-    import primegap.airgap.qr  # noqa: F401 - warm: a person with a picture does not wait for it
+    from primegap.airgap.qr import preload
 
+    preload()  # a person with a picture does not wait for it
     await process.wait()

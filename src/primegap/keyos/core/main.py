@@ -17,7 +17,7 @@ def main() -> None:
     fd = int(sys.argv[1])
     settings: dict[str, Any] = json.loads(os.pread(fd, os.fstat(fd).st_size, 0))
     os.close(fd)
-    sys.path += settings["python_path"]
+    sys.path += settings["runtime"]["python_path"]
     import asyncio
 
     sys.exit(asyncio.run(_run(settings)))
@@ -29,11 +29,18 @@ async def _run(settings: dict[str, Any]) -> int:
     import socket
     from pathlib import Path
 
-    from primegap.keyos.core.builtin import PACKAGE, builtin_table
+    from primegap.keyos.core.builtin import builtin_table
     from primegap.keyos.core.journal import Journal
-    from primegap.keyos.core.order import find_runtime
+    from primegap.keyos.core.order import Runtime
     from primegap.keyos.core.supervisor import Supervisor, Supply
 
+    # Worked out by the launcher: this interpreter runs without site packages and cannot tell.
+    found = settings["runtime"]
+    runtime = Runtime(
+        tuple(found["python_path"]),
+        tuple(found["read_only"]),
+        tuple((path, target) for path, target in found["links"]),
+    )
     journal = Journal(started_s=settings["started_s"])
     supplies = {
         role: Supply(
@@ -45,7 +52,7 @@ async def _run(settings: dict[str, Any]) -> int:
     }
     supervisor = Supervisor(
         builtin_table(),
-        find_runtime(PACKAGE.parent),
+        runtime,
         data=Path(settings["data"]),
         development=settings["development"],
         journal=journal,

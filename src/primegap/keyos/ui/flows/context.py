@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import asyncio
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from primegap.keyos.api import link, security
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from primegap.keyos.ui.stage import Stage
 
 NO_LINK = link.LinkState(0, "off", False, "", False, "", False)
+UNKNOWN = security.SecurityState(False, False, 10, "")
 
 
 @dataclass(slots=True)
@@ -28,10 +30,16 @@ class Context:
     stage: Stage
     refresh: Callable[[], None]
     "Draw again: something in the status bar changed."
-    lock: security.SecurityState = security.SecurityState(False, False, 10, "")
+    lock: security.SecurityState = UNKNOWN
     link: link.LinkState = NO_LINK
     radio_on: bool = False
     radio_present: bool = False
+    link_news: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def link_changed(self) -> None:
+        """Wake who waits for news of the link."""
+        self.link_news.set()
+        self.link_news = asyncio.Event()
 
     async def press(self, screen: Screen, rank: Rank = Rank.SYSTEM) -> str:
         """Show a screen and return the id of what was pressed."""

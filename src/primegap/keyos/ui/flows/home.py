@@ -63,8 +63,7 @@ async def pair(ui: Context) -> None:
 
 async def _paired(ui: Context) -> None:
     while not ui.link.paired:
-        await ui.process.call(link.WaitState(ui.link.version), link.LinkState)
-        await asyncio.sleep(0.05)  # the watcher of the link notes the state for all flows
+        await ui.link_news.wait()
 
 
 async def companion(ui: Context) -> None:
