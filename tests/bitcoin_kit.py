@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 from base64 import b64decode
 from dataclasses import dataclass, field, replace
@@ -38,6 +39,11 @@ class Wallet:
     def account(self) -> Account:
         return self.signer.account
 
+    def close(self) -> None:
+        """Let BDK's objects go."""
+        self.signer.close()
+        self.bdk_wallet = None
+
     def fund(self, *amounts: int, keychain: Any = None) -> None:
         """Give the wallet a transaction with an output for each amount."""
         chain = bdk.KeychainKind.EXTERNAL if keychain is None else keychain
@@ -66,6 +72,8 @@ class Wallet:
         """Return the PSBT of a payment."""
         builder = bdk.TxBuilder().add_recipient(bdk.Script(script), bdk.Amount.from_sat(amount))
         builder = builder.fee_rate(bdk.FeeRate.from_sat_per_vb(fee_rate))
+        builder = builder.ordering(bdk.TxOrdering.UNTOUCHED)
+        builder = builder.coin_selection(bdk.CoinSelectionAlgorithm.LARGEST_FIRST)
         return b64decode(build(builder).finish(self.bdk_wallet).serialize())
 
 
@@ -81,14 +89,17 @@ def make_wallet(
     wallet = bdk.Wallet(
         external, internal, bdk_network(network), bdk.Persister.new_in_memory(), lookahead=5
     )
-    return Wallet(signer, wallet)
+    made = Wallet(signer, wallet)
+    # BDK's objects must not outlive its module at the end of the interpreter.
+    atexit.register(made.close)
+    return made
 
 
 def funded_wallet(entropy: bytes = OUR_ENTROPY, account: int = 0) -> Wallet:
-    """Return a wallet with coins of 100 000, 200 000 and 50 000 satoshis."""
+    """Return a wallet with coins of 100 000, 150 000 and 100 000 satoshis, each of its own."""
     wallet = make_wallet(entropy, account=account)
-    wallet.fund(100_000, 200_000)
-    wallet.fund(50_000)
+    for amount in (100_000, 150_000, 100_000):
+        wallet.fund(amount)
     return wallet
 
 
