@@ -7,7 +7,6 @@ none, and arms one timer for `next_timeout_s`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING, Final
 
@@ -16,7 +15,6 @@ from primegap.quantumlink.errors import (
     InvalidRouteError,
     InvalidVersionError,
     LocalError,
-    RemoteError,
 )
 from primegap.quantumlink.frames import Close, Unpair
 from primegap.quantumlink.handshake_setup import Role
@@ -27,7 +25,6 @@ from primegap.quantumlink.session.errors import (
     LaneFinishedError,
     NoPeerError,
     NoSessionError,
-    NoSessionForRecordError,
     RecordTooLongError,
 )
 from primegap.quantumlink.session.events import (
@@ -45,8 +42,8 @@ from primegap.quantumlink.session.events import (
     Unpaired,
 )
 from primegap.quantumlink.session.handshaking import Finished, HandshakeDriver
-from primegap.quantumlink.session.rtt import is_due
 from primegap.quantumlink.session.session import Session
+from primegap.quantumlink.session.sessions import SessionSet
 from primegap.quantumlink.session.trace import no_trace
 from primegap.quantumlink.suite import Pattern
 
@@ -59,19 +56,7 @@ if TYPE_CHECKING:
     from primegap.quantumlink.session.streams import StreamTable
     from primegap.quantumlink.session.trace import Trace
 
-MAX_CANDIDATES: Final = 4
-"""Unproven sessions kept beside the one that counts, oldest dropped first. One is what a peer that
-connects again needs; the others keep a forger from pushing it out before it is proven."""
-
 _DEFAULT_OPTIONS: Final = StreamOptions()
-
-
-@dataclass(frozen=True, slots=True)
-class _Candidate:
-    """A session that will take over with the first record that proves its keys."""
-
-    session: Session
-    deadline_s: float
 
 
 class LinkEngine:
@@ -103,8 +88,7 @@ class LinkEngine:
         self._trace = no_trace if trace is None else trace
         self._handshakes = HandshakeDriver(config, identity, rng)
         self._peer: PeerBundle | None = None
-        self._session: Session | None = None
-        self._candidates: list[_Candidate] = []
+        self._sessions = SessionSet()
         self._events: list[LinkEvent] = []
         self._write_ids = count()
         self._backoff = WriteBackoff()
@@ -125,8 +109,8 @@ class LinkEngine:
     @property
     def remote_qid(self) -> Qid | None:
         """Whom we talk to: partner of the session, of a pairing, or else the bound peer."""
-        if self._session is not None:
-            return self._session.peer.qid
+        if self._sessions.current is not None:
+            return self._sessions.current.peer.qid
         for attempt in (self._handshakes.initiator, self._handshakes.responder):
             if attempt is not None and attempt.handshake.pattern is Pattern.XX:
                 return attempt.handshake.remote_qid
@@ -135,7 +119,7 @@ class LinkEngine:
     @property
     def status(self) -> PeerStatus:
         """How we stand with the peer."""
-        if self._session is not None:
+        if self._sessions.current is not None:
             return PeerStatus.CONNECTED
         if self._handshakes.initiator is not None:
             return PeerStatus.INITIATOR
@@ -144,7 +128,8 @@ class LinkEngine:
     @property
     def handshake_hash(self) -> bytes | None:
         """Transcript hash of the session's handshake, equal on both sides; None without session."""
-        return None if self._session is None else self._session.handshake_hash
+        session = self._sessions.current
+        return None if session is None else session.handshake_hash
 
     @property
     def armed(self) -> bool:
@@ -214,16 +199,17 @@ class LinkEngine:
 
     def close_session(self, code: int, *, now_s: float) -> None:
         """End the session; nothing happens without one. A running handshake goes on (2.1)."""
-        if self._session is not None:
-            self._candidates.clear()
+        self._sessions.drop_candidates()
+        if self._sessions.current is not None:
             self._handshakes.drop_initiator()  # one that lives on beside an unproven session
             self._end_session(Close(code), now_s)
 
     def unpair(self, *, now_s: float) -> None:
         """Forget the peer, telling it if there is a session (7.3)."""
-        if self._session is not None:
+        if self._sessions.current is not None:
             self._end_session(Unpair(), now_s)
             return
+        self._sessions.drop_all()
         self._handshakes.give_up()
         self._handshakes.token = None
         if self._peer is not None:
@@ -266,37 +252,24 @@ class LinkEngine:
         return self._receive_handshake_record(parsed, now_s)
 
     def _receive_session_record(self, record: SessionRecord, now_s: float) -> bool:
-        if self._session is None:
-            raise NoSessionForRecordError("no session is connected")
-        if record.sender != self._session.peer.qid:
-            raise InvalidRouteError("a record of somebody else")
-        refusal: RemoteError | None = None
-        replayed = False
-        for session in (self._session, *(held.session for held in reversed(self._candidates))):
-            try:
-                body = session.open_record(record)
-            except RemoteError as error:
-                refusal = refusal or error
-                continue
-            if body is None:
-                replayed = True
-                continue
-            if session is not self._session:
-                self._promote(session, now_s)
-            if not session.is_proven:
-                self._handshakes.drop_initiator()
-            ending = session.receive(record.seq, body, now_s)
-            if ending is not None:
-                self._end_session(ending, now_s)
-            return True
-        if refusal is not None and not replayed:
-            raise refusal
-        self._trace("record-replayed", now_s=now_s, seq=record.seq)
-        return False
+        opened = self._sessions.open_record(record)
+        if opened is None:
+            self._trace("record-replayed", now_s=now_s, seq=record.seq)
+            return False
+        session, body = opened
+        if session is not self._sessions.current:
+            self._trace("session-proven", now_s=now_s)
+            self._install(session, now_s)
+        if not session.is_proven:
+            self._handshakes.drop_initiator()
+        ending = session.receive(record.seq, body, now_s)
+        if ending is not None:
+            self._end_session(ending, now_s)
+        return True
 
     def _receive_handshake_record(self, record: HandshakeRecord, now_s: float) -> bool:
         outcome = self._handshakes.receive(
-            record, peer=self._peer, is_connected=self._session is not None, now_s=now_s
+            record, peer=self._peer, is_connected=not self._sessions.is_empty, now_s=now_s
         )
         if isinstance(outcome, Finished):
             self._finish_handshake(outcome, now_s)
@@ -310,7 +283,7 @@ class LinkEngine:
             return OutgoingRecord(handshake, None)
         if self._backoff.is_waiting(now_s):
             return None
-        for session in self._all_sessions():
+        for session in self._sessions:
             outgoing = session.take_write(now_s)
             if outgoing is not None:
                 return outgoing
@@ -322,29 +295,21 @@ class LinkEngine:
         After a refusal nothing is offered for a while (session 11, #13).
         """
         known = any(
-            session.complete_write(write_id, ok=ok, now_s=now_s) for session in self._all_sessions()
+            session.complete_write(write_id, ok=ok, now_s=now_s) for session in self._sessions
         )
         if known and ok:
             self._backoff.succeed()
         elif known:
             self._backoff.fail(now_s)
 
-    def _all_sessions(self) -> list[Session]:
-        """Return all sessions, candidates first: they have one ping to send."""
-        sessions = [held.session for held in self._candidates]
-        if self._session is not None:
-            sessions.append(self._session)
-        return sessions
-
     # --- timers -------------------------------------------------------------------------------
 
     def next_timeout_s(self) -> float | None:
         """Return when `on_timeout` must be called next, or None; may lie in the past."""
-        deadlines = [self._handshakes.next_timeout_s()]
-        deadlines += [held.deadline_s for held in self._candidates]
+        deadlines = [self._handshakes.next_timeout_s(), self._sessions.next_timeout_s()]
         # While the transport refuses records, what wants to be sent waits for it.
         deadlines += [
-            self._backoff.postpone(session.next_timeout_s()) for session in self._all_sessions()
+            self._backoff.postpone(session.next_timeout_s()) for session in self._sessions
         ]
         deadlines.append(self._backoff.retry_at_s)
         return min((deadline for deadline in deadlines if deadline is not None), default=None)
@@ -355,15 +320,10 @@ class LinkEngine:
         if self._handshakes.expire(now_s) and self.status is PeerStatus.DISCONNECTED:
             self._trace("handshake-timed-out", now_s=now_s)
             self._emit_status(PeerStatus.DISCONNECTED)
-        self._candidates = [
-            held
-            for held in self._candidates
-            if not is_due(held.deadline_s, now_s) and held.session.on_timeout(now_s) is None
-        ]
-        if self._session is not None:
-            ending = self._session.on_timeout(now_s)
-            if ending is not None:
-                self._end_session(ending, now_s)
+        self._sessions.expire_candidates(now_s)
+        ending = self._sessions.expire_current(now_s)
+        if ending is not None:
+            self._end_session(ending, now_s)
 
     def take_events(self) -> list[LinkEvent]:
         """Return the events since the last call, in order."""
@@ -374,7 +334,9 @@ class LinkEngine:
 
     def streams(self) -> list[int]:
         """Return the ids of all streams whose header is known; none without a session."""
-        return [] if self._session is None else [stream.stream_id for stream in self._streams]
+        return (
+            [] if self._sessions.current is None else [stream.stream_id for stream in self._streams]
+        )
 
     def stream_header(self, stream_id: int) -> bytes:
         """Return the header a stream was opened with.
@@ -439,9 +401,9 @@ class LinkEngine:
         return self._connected().streams
 
     def _connected(self) -> Session:
-        if self._session is None:
+        if self._sessions.current is None:
             raise NoSessionError("not connected")
-        return self._session
+        return self._sessions.current
 
     # --- sessions come and go -------------------------------------------------------------------
 
@@ -453,7 +415,7 @@ class LinkEngine:
         """
         bundle = finished.result.remote_bundle
         if self._peer is not None and self._peer != bundle:
-            if finished.role is Role.INITIATOR and self._session is None:
+            if finished.role is Role.INITIATOR and self._sessions.current is None:
                 self._emit_status(PeerStatus.DISCONNECTED)
             raise InvalidRemoteBundleError("another peer is bound")
         if finished.pattern is Pattern.XX and finished.role is Role.RESPONDER:
@@ -464,7 +426,7 @@ class LinkEngine:
             self._peer = bundle
             self._emit(NewPeer(bundle))
         session = self._make_session(finished.result, is_proven=finished.is_proven, now_s=now_s)
-        if self._session is None or finished.is_proven:
+        if finished.is_proven or self._sessions.is_empty:
             self._install(session, now_s)
         else:
             self._add_candidate(session, now_s)
@@ -486,36 +448,32 @@ class LinkEngine:
 
     def _add_candidate(self, session: Session, now_s: float) -> None:
         session.queue_ping()  # its acknowledgement is the proof
-        deadline_s = now_s + self._config.handshake_timeout_s
-        self._candidates.append(_Candidate(session, deadline_s))
-        del self._candidates[:-MAX_CANDIDATES]
+        wait_s = self._config.peer_timeout_s or self._config.handshake_timeout_s
+        self._sessions.add_candidate(session, now_s + wait_s)
         self._trace("session-candidate", now_s=now_s)
-
-    def _promote(self, session: Session, now_s: float) -> None:
-        self._trace("session-proven", now_s=now_s)
-        self._install(session, now_s)
 
     def _install(self, session: Session, now_s: float) -> None:
         """Make a session the one that counts; an older one and all candidates end silently."""
-        self._drop_sessions()
-        self._session = session
+        if self._sessions.install(session):
+            self._emit(SessionDropped())
         self._trace("session-connected", now_s=now_s, proven=session.is_proven)
         self._emit_status(PeerStatus.CONNECTED)
 
     def _drop_sessions(self) -> None:
-        self._candidates.clear()
-        if self._session is not None:
-            self._session = None
+        if self._sessions.drop_all():
             self._emit(SessionDropped())
 
     def _end_session(self, last: Close | Unpair, now_s: float) -> None:
-        """End the session with a closing record (7.2, 7.3); a candidate may take its place."""
-        session = self._connected()
-        record = session.seal_last(last)
-        self._session = None
+        """End the session with a closing record (7.2, 7.3).
+
+        Candidates stay: the peer may have closed the old session and connected again, and the close
+        was only slower. They count when they are proven, not before.
+        """
+        record = self._connected().seal_last(last)
+        self._sessions.current = None
         if isinstance(last, Unpair):
             self._trace("unpaired", now_s=now_s)
-            self._candidates.clear()
+            self._sessions.drop_all()
             self._handshakes.give_up()
             self._handshakes.token = None
             self._peer = None
@@ -525,9 +483,6 @@ class LinkEngine:
         self._trace("session-closed", now_s=now_s, code=last.code)
         self._emit(SessionClosed(last.code, record))
         self._emit_status(PeerStatus.DISCONNECTED)
-        if self._candidates:
-            # The peer closed the old session and connected again; the close was only slower.
-            self._install(self._candidates.pop().session, now_s)
 
     def _emit(self, event: LinkEvent) -> None:
         self._events.append(event)

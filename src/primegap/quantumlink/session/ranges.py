@@ -103,6 +103,10 @@ class RangeSet:
         """Remove and return the lowest range; the set must not be empty."""
         return self._starts.pop(0), self._stops.pop(0)
 
+    def join_first_two(self) -> None:
+        """Add the numbers between the two lowest ranges, of which there must be two."""
+        del self._starts[1], self._stops[0]
+
     def clear(self) -> None:
         """Remove everything."""
         self._starts.clear()

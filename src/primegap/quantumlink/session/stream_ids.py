@@ -48,6 +48,5 @@ class StreamIds:
             return False
         self._seen.add(ordinal, ordinal + 1)
         if len(self._seen) > MAX_ID_RANGES:
-            (_, lowest_stop), (next_start, _) = list(self._seen)[:2]
-            self._seen.add(lowest_stop, next_start)
+            self._seen.join_first_two()
         return True

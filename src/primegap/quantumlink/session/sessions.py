@@ -1,0 +1,119 @@
+"""The session that counts, and those that wait to be proven (session section 11, #1).
+
+A first message of a handshake can be written by anybody, so a session made from one never pushes
+out another. It waits as a candidate until a record opens under its keys, which only the peer can
+seal.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from primegap.quantumlink.errors import InvalidRouteError, RemoteError
+from primegap.quantumlink.session.errors import NoSessionForRecordError
+from primegap.quantumlink.session.rtt import is_due
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from primegap.quantumlink.frames import Close
+    from primegap.quantumlink.records import SessionRecord
+    from primegap.quantumlink.session.session import Session
+
+MAX_CANDIDATES: Final = 4
+"""Unproven sessions kept, oldest dropped first. One is what a peer that connects again needs; the
+others keep a forger from pushing it out before it is proven."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    session: Session
+    deadline_s: float
+
+
+class SessionSet:
+    """At most one current session and `MAX_CANDIDATES` candidates, all with the same peer."""
+
+    __slots__ = ("_candidates", "current")
+
+    def __init__(self) -> None:
+        self.current: Session | None = None
+        self._candidates: list[_Candidate] = []
+
+    def __iter__(self) -> Iterator[Session]:
+        """Yield all sessions, candidates first: they have little to send, and it matters more."""
+        yield from [held.session for held in self._candidates]
+        if self.current is not None:
+            yield self.current
+
+    @property
+    def is_empty(self) -> bool:
+        """True when there is neither a session nor a candidate."""
+        return self.current is None and not self._candidates
+
+    def add_candidate(self, session: Session, deadline_s: float) -> None:
+        """Keep a session until it is proven or its time is up."""
+        self._candidates.append(_Candidate(session, deadline_s))
+        del self._candidates[:-MAX_CANDIDATES]
+
+    def install(self, session: Session) -> bool:
+        """Make a session the current one; all others end. True when there was a current one."""
+        dropped = self.drop_all()
+        self.current = session
+        return dropped
+
+    def drop_candidates(self) -> None:
+        """End the sessions that wait to be proven."""
+        self._candidates.clear()
+
+    def drop_all(self) -> bool:
+        """End all sessions silently. True when there was a current one."""
+        dropped = self.current is not None
+        self.current = None
+        self._candidates.clear()
+        return dropped
+
+    def open_record(self, record: SessionRecord) -> tuple[Session, bytes] | None:
+        """Return the session a record belongs to and its body, or None for a replay.
+
+        Records do not name their session, so all are tried, the current one first.
+
+        Raises:
+            NoSessionForRecordError: there is no session.
+            InvalidRouteError: the record comes from somebody else.
+            RemoteError: the record opens nowhere. Nothing has changed.
+        """
+        refusal: RemoteError = NoSessionForRecordError("no session is connected")
+        is_replay = False
+        current = [] if self.current is None else [self.current]
+        for session in [*current, *(held.session for held in reversed(self._candidates))]:
+            if record.sender != session.peer.qid:
+                raise InvalidRouteError("a record of somebody else")
+            try:
+                body = session.open_record(record)
+            except RemoteError as error:
+                refusal = error
+                continue
+            if body is not None:
+                return session, body
+            is_replay = True
+        if is_replay:
+            return None
+        raise refusal
+
+    def next_timeout_s(self) -> float | None:
+        """Return when `expire_candidates` must be called, or None."""
+        return min((held.deadline_s for held in self._candidates), default=None)
+
+    def expire_candidates(self, now_s: float) -> None:
+        """Run the timers of the candidates and drop those that were not proven in time."""
+        self._candidates = [
+            held
+            for held in self._candidates
+            if not is_due(held.deadline_s, now_s) and held.session.on_timeout(now_s) is None
+        ]
+
+    def expire_current(self, now_s: float) -> Close | None:
+        """Run the timers of the current session; return how it ends, if it does."""
+        return None if self.current is None else self.current.on_timeout(now_s)
