@@ -22,6 +22,7 @@ HOLD_MARGIN_S: Final = 0.15
 GUARD_S: Final = 0.65  # a little more than the trusted screen asks for
 TAP_S: Final = 0.02
 SETTLE_S: Final = 1.5  # how long a press waits for the screen to react before it answers
+QUIET_S: Final = 0.06  # without a new frame: the screen has reacted
 MAX_TYPED: Final = 64
 
 
@@ -87,17 +88,30 @@ class Automation:
         if target is None:
             shown = ", ".join(t.id for t in self._frame().targets)
             raise AutomationError(f"no target {name!r} on the screen; there are: {shown or 'none'}")
-        before = self._frame().number
         x, y = (target.left + target.right) // 2, (target.top + target.bottom) // 2
         if target.guarded and not target.hold_ms:
             await asyncio.sleep(GUARD_S)
         self._state.touch(Touch("down", x, y))
         await asyncio.sleep(_held_s(target))
         self._state.touch(Touch("up", x, y))
+        await self._settle()
+
+    async def _settle(self) -> None:
+        """Wait until the screen has judged all touches and stands still for a moment."""
         try:
-            await self._state.wait_for(lambda frame: frame.number > before, SETTLE_S)
+            async with asyncio.timeout(SETTLE_S):
+                await self._state.wait_for(self._judged, SETTLE_S)
+                while True:
+                    number = self._frame().number
+                    try:
+                        await asyncio.wait_for(self._state.next_frame(number), QUIET_S)
+                    except TimeoutError:
+                        return
         except TimeoutError:
-            return
+            return  # a screen that moves all the time: what it shows now is the answer
+
+    def _judged(self, frame: ShowFrame) -> bool:
+        return self._state.all_taken and frame.touches >= self._state.touches
 
 
 def screen_id(frame: ShowFrame) -> str:

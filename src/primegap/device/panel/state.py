@@ -29,7 +29,8 @@ class PanelState:
         self._picture_ready = asyncio.Event()
         self._picture_number = 0
         self._picture_verdict: asyncio.Future[str] | None = None
-        self.camera_waiting = 0
+        self.touches = 0
+        "Touch events taken by the screen so far."
         self._png: tuple[int, bytes] = (-1, b"")
 
     async def show(self, frame: ShowFrame) -> None:
@@ -74,11 +75,17 @@ class PanelState:
         self._touches.append(touch)
         self._touch_ready.set()
 
+    @property
+    def all_taken(self) -> bool:
+        """Whether no touch waits for the screen."""
+        return not self._touches
+
     async def next_touch(self) -> Touch:
         """Return the oldest touch not yet taken."""
         while not self._touches:
             self._touch_ready.clear()
             await self._touch_ready.wait()
+        self.touches += 1
         return self._touches.popleft()
 
     async def hold_up_picture(self, image: bytes, timeout_s: float) -> str:

@@ -44,6 +44,8 @@ class ShowFrame(Request):
     pages: int
     targets: tuple[Target, ...]
     "Same: empty outside development."
+    touches: int
+    "Touch events judged before this frame was drawn."
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 
 MAX_CONNECTIONS: Final = 32  # of one process, as in the original (P-10)
 MAX_PENDING_PER_SERVER: Final = 128  # one queue page of the original (P-10)
-MAX_PENDING_PER_CONNECTION: Final = 64  # so that one app cannot fill a server's queue alone
+MAX_PENDING_PER_CALLER: Final = 32  # at one server, so that no app fills its queue (X-3)
+MAX_REFUSED_KINDS: Final = (
+    1024  # the names and ids in the count of refusals are the callers' choice
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +67,9 @@ class _Connection:
 class _Pending:
     connection: int
     correlation: int
-    message_id: int
+    role: str
+    "The caller, which the request counts against until the service has answered."
+    cancelled: bool = False
 
 
 class Router:
@@ -76,6 +81,8 @@ class Router:
         self._running: dict[str, int] = {}
         self._connections: dict[int, _Connection] = {}
         self._pending: dict[str, dict[int, _Pending]] = {}
+        """Every request that the service has not answered. A cancelled one stays until the service
+        has answered it: so at most two frames for each of 128 requests wait for a slow service."""
         self._numbers = itertools.count(1)
         self.refused: Counter[tuple[str, str, int]] = Counter()
         "Denied (role, server, message id), for the journal and for tests."
@@ -99,6 +106,7 @@ class Router:
             actions += [
                 ToClient(pending.connection, _error(pending.correlation, Status.SERVER_GONE))
                 for pending in self._pending[role].values()
+                if not pending.cancelled
             ]
             self._pending[role].clear()
         for number, connection in list(self._connections.items()):
@@ -126,7 +134,7 @@ class Router:
         role = self._instances[instance]
         owner = self._table.owner(server)
         if owner is None or not self._table.may_connect(role, server):
-            self.refused[role, server, -1] += 1
+            self._note_refusal(role, server, -1)
             raise RequestError(Status.DENIED, f"{role} may not use {server}")
         if sum(c.instance == instance for c in self._connections.values()) >= MAX_CONNECTIONS:
             raise RequestError(Status.BUSY, "too many connections")
@@ -143,13 +151,14 @@ class Router:
             return []
         actions: list[Action] = []
         for service_correlation in connection.pending.values():
-            pending = self._pending[connection.owner].pop(service_correlation, None)
-            if pending is not None:
-                actions.append(self._cancel(connection, service_correlation))
+            actions.append(self._cancel(connection, service_correlation))
         actions.append(CloseConnection(number))
         return actions
 
     def _cancel(self, connection: _Connection, correlation: int) -> ToService:
+        pending = self._pending[connection.owner].get(correlation)
+        if pending is not None:
+            pending.cancelled = True
         return ToService(
             connection.owner,
             self._caller(connection),
@@ -172,36 +181,38 @@ class Router:
             service_correlation = connection.pending.pop(frame.correlation, None)
             if service_correlation is None:
                 return []
-            self._pending[connection.owner].pop(service_correlation, None)
             return [self._cancel(connection, service_correlation)]
         if frame.kind is not Kind.REQUEST or frame.correlation in connection.pending:
             return [ToClient(number, _error(frame.correlation, Status.MALFORMED))]
         if not self._table.allows(connection.role, connection.server, frame.message_id):
-            key = (connection.role, connection.server, frame.message_id)
-            if key in self.refused or len(self.refused) < 1024:
-                self.refused[key] += 1
+            self._note_refusal(connection.role, connection.server, frame.message_id)
             return [ToClient(number, _error(frame.correlation, Status.DENIED))]
         queue = self._pending[connection.owner]
         if (
             len(queue) >= MAX_PENDING_PER_SERVER
-            or len(connection.pending) >= MAX_PENDING_PER_CONNECTION
+            or sum(p.role == connection.role for p in queue.values()) >= MAX_PENDING_PER_CALLER
         ):
             return [ToClient(number, _error(frame.correlation, Status.BUSY))]
         service_correlation = next(self._numbers)
         connection.pending[frame.correlation] = service_correlation
-        queue[service_correlation] = _Pending(number, frame.correlation, frame.message_id)
+        queue[service_correlation] = _Pending(number, frame.correlation, connection.role)
         return [
             ToService(
                 connection.owner, self._caller(connection), _renumber(frame, service_correlation)
             )
         ]
 
+    def _note_refusal(self, role: str, server: str, message_id: int) -> None:
+        key = (role, server, message_id)
+        if key in self.refused or len(self.refused) < MAX_REFUSED_KINDS:
+            self.refused[key] += 1
+
     def service_frame(self, role: str, frame: Frame) -> list[Action]:
         """Pass on an answer: only to the request it answers, and only once."""
         if frame.kind not in (Kind.REPLY, Kind.ERROR):
             return []
         pending = self._pending.get(role, {}).pop(frame.correlation, None)
-        if pending is None:
+        if pending is None or pending.cancelled:
             return []
         connection = self._connections.get(pending.connection)
         if connection is None:

@@ -44,6 +44,7 @@ class Display:
         self._timer: asyncio.TimerHandle | None = None
         self._shown: Ask | None = None
         self._number = 0
+        self._touches = 0
         self.first_frame = asyncio.Event()
 
     def refresh(self) -> None:
@@ -101,6 +102,7 @@ class Display:
                     for target in page.targets
                     if development
                 ),
+                touches=self._touches,
             )
         )
 
@@ -125,6 +127,7 @@ class Display:
         """Take touches for as long as the process lives."""
         while True:
             touch = await self._process.call(NextTouch(), Touch)
+            self._touches += 1
             now_s = self._loop.time()
             match touch.phase:
                 case "down":

@@ -22,6 +22,8 @@ _FILES: Final = {
 OVERSAMPLE: Final = 3
 """Text is drawn three times as large and reduced: glyphs then stand at thirds of a pixel and keep
 their distances, which they do not when each is moved to a whole pixel."""
+BLEED: Final = 4
+"Pixels that a glyph may stand out of its line's rectangle: high accents, wide ones on an i."
 _OPTICAL_SIZES: Final = (14, 32)  # range of Inter's axis
 # A glyph stands for its character and nothing else: no arrows made of "->", no joined letters.
 _FEATURES: Final = ("-calt", "-liga", "-clig", "-dlig")

@@ -102,14 +102,15 @@ def layout(screen: Screen) -> Layout:
     hero = _hero(screen, header, single, rows)
     if hero is not None:
         return Layout(screen, (hero,))
-    placed = _paginate(_blocks(screen, single, centred=False), single)
+    fixed = _fixed_blocks(screen, centred=False)
+    placed = _paginate(_blocks(screen, fixed, single), single)
     if len(placed) == 1:
         return Layout(screen, (_page(header, placed[0], top, single, rows),))
     rows = button_rows(button_specs(screen, guarded=True))
     early = early_rows(rows)
     above_buttons = min(button_top(rows), button_top(early))
     room = above_buttons - theme.PAGER_HEIGHT - 2 * theme.PAGER_GAP - top
-    placed = _paginate(_blocks(screen, room, centred=False), room)
+    placed = _paginate(_blocks(screen, fixed, room), room)
     if len(placed) > MAX_PAGES:
         raise LayoutError("a screen has too many pages")
     pages = []
@@ -179,19 +180,24 @@ def _block(item: Item, room: int, beside: int, *, centred: bool) -> Block:
 _ADAPTING: Final = (Qr, Words)  # items that make themselves fit beside the others
 
 
-def _blocks(screen: Screen, room: int, *, centred: bool) -> list[Block]:
-    """Return the blocks of all items, for pages of `room` pixels."""
-    if room <= 0:
-        raise LayoutError("title and buttons leave no room")
-    blocks = {
-        number: _block(item, room, 0, centred=centred)
+def _fixed_blocks(screen: Screen, *, centred: bool) -> dict[int, Block]:
+    """Return the blocks that look the same on any page, by the number of their item."""
+    return {
+        number: _block(item, 0, 0, centred=centred)
         for number, item in enumerate(screen.items)
         if not isinstance(item, _ADAPTING)
     }
-    beside = sum(block.height + max(block.gap, theme.WIDE_GAP) for block in blocks.values())
+
+
+def _blocks(screen: Screen, fixed: dict[int, Block], room: int) -> list[Block]:
+    """Return the blocks of all items, for pages of `room` pixels."""
+    if room <= 0:
+        raise LayoutError("title and buttons leave no room")
+    blocks = dict(fixed)
+    beside = sum(block.height + max(block.gap, theme.WIDE_GAP) for block in fixed.values())
     for number, item in enumerate(screen.items):
         if isinstance(item, _ADAPTING):
-            blocks[number] = _block(item, room, beside, centred=centred)
+            blocks[number] = _block(item, room, beside, centred=False)
     return [replace(blocks[number], item=number) for number in range(len(blocks))]
 
 
@@ -351,7 +357,7 @@ def _hero(
     banner = header[:-1]
     top = (banner[-1].rect.bottom if banner else STATUS_HEIGHT) + theme.GAP
     room += header[-1].rect.bottom + theme.GAP - top
-    icon, *rest = _blocks(screen, room, centred=True)
+    icon, *rest = _blocks(screen, _fixed_blocks(screen, centred=True), room)
     title = Block(tuple(_title_pieces(screen, centred=True)), gap=theme.WIDE_GAP)
     placed = _paginate([icon, title, *rest], room)
     if len(placed) > 1:

@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw
 
 from primegap.keyos.ui import theme
 from primegap.keyos.ui.errors import ScreenError
-from primegap.keyos.ui.fonts import OVERSAMPLE, features, font, width
+from primegap.keyos.ui.fonts import BLEED, OVERSAMPLE, features, font, width
 from primegap.keyos.ui.icons import disc_mask, icon_mask
 from primegap.keyos.ui.layout import app_name_face, layout
 from primegap.keyos.ui.parts import (
@@ -42,7 +42,6 @@ if TYPE_CHECKING:
 DEVELOPMENT_TEXT: Final = "DEVELOPMENT DEVICE – automation on"
 SYSTEM_NAME: Final = "System"
 
-_BLEED: Final = 2  # glyphs may lean a pixel or two out of their advance
 _RUNNER: Final = 0.3  # length of the piece that runs along a bar
 
 
@@ -88,9 +87,9 @@ def forget_texts() -> None:
 
 
 def _text_mask(text: str, face: Face, across: int) -> Image.Image:
-    size = ((across + 2 * _BLEED) * OVERSAMPLE, face.line * OVERSAMPLE)
+    size = ((across + 2 * BLEED) * OVERSAMPLE, (face.line + 2 * BLEED) * OVERSAMPLE)
     mask = Image.new("L", size, 0)
-    at = (_BLEED * OVERSAMPLE, face.baseline * OVERSAMPLE)
+    at = (BLEED * OVERSAMPLE, (face.baseline + BLEED) * OVERSAMPLE)
     ImageDraw.Draw(mask).text(
         at, text, fill=255, font=font(face), anchor="ls", features=features(face)
     )
@@ -136,7 +135,7 @@ class _Canvas:
     def text(self, part: TextPart, ink: Ink) -> None:
         """Draw a line of text."""
         mask = self._mask(part.text, part.face, part.rect.width)
-        self.image.paste(ink.value, (part.rect.left - _BLEED, part.rect.top), mask)
+        self.image.paste(ink.value, (part.rect.left - BLEED, part.rect.top - BLEED), mask)
         if part.untrusted:
             y = part.rect.top + part.face.baseline + 5
             for x in range(part.rect.left, part.rect.right - 1, 5):

@@ -77,7 +77,7 @@ __all__ = [
 
 MAX_ITEMS: Final = 64
 MAX_BUTTONS: Final = 4  # more would leave no room for what they are about
-MAX_SCREEN_CHARS: Final = 12_000  # all texts together; bounds the work of one layout
+MAX_SCREEN_CHARS: Final = 6000  # all texts together: twenty full pages; bounds a layout's work
 MAX_TITLE_CHARS: Final = 64
 MAX_BANNER_CHARS: Final = 60
 MAX_BUTTON_CHARS: Final = 24
