@@ -364,6 +364,11 @@ async def test_a_second_central_is_refused_until_the_first_is_gone(tmp_path: Pat
                 await second.find(timeout_s=SHORT_S)
             with pytest.raises(ConnectFailedError):
                 await second.connect(device, timeout_s=SHORT_S)
+            cancelled = asyncio.create_task(second.connect(device))
+            await asyncio.sleep(0.05)
+            cancelled.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await cancelled
             assert not port.closed
             await radio.disconnect()
             await asyncio.wait_for(port.wait_closed(), 5)
@@ -507,6 +512,22 @@ async def test_a_chip_works_under_the_system_call_filter_of_its_role(tmp_path: P
             assert await pass_records(port, radio, [record]) == [record]
             assert await pass_records(radio, port, [record]) == [record]
         await radio.close()
+
+
+async def test_a_lost_adapter_is_told_at_once(tmp_path: Path) -> None:
+    async with running_air(tmp_path) as air, running_chip(air) as (_, sock):
+        radio = await open_radio(sock, RadioSettings())
+        async with open_central(air.companion) as central:
+            device = await central.find()
+            port = await central.connect(device)
+            finding = asyncio.create_task(central.find(name="nobody"))
+            await asyncio.sleep(SHORT_S)
+            air.process.kill()
+            await asyncio.wait_for(port.wait_closed(), 5)
+            for late in (finding, central.find(), central.connect(device)):
+                with pytest.raises(AdapterMissingError):
+                    await asyncio.wait_for(late, 5)
+        await asyncio.wait_for(radio.wait_closed(), 5)
 
 
 async def test_a_missing_adapter_has_a_typed_error_with_a_hint(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ import contextlib
 import logging
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from primegap.quantumlink.aio.port import PortClosedError
 from primegap.radio import nus
@@ -29,7 +29,7 @@ from primegap.radio.errors import (
 from primegap.radio.messages import MAX_PACKET_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Coroutine
 
     from primegap.quantumlink.aio.port import PacketPort
 
@@ -43,8 +43,14 @@ DISCONNECT_TIMEOUT_S: Final = 2.0
 MAX_RECEIVED_PACKETS: Final = 4096
 "Packets kept for a program that does not take them (1 MiB); further ones are dropped."
 
+T = TypeVar("T")
+
 _WRITE_COMMAND: Final = 0x52
 _NOTIFICATION: Final = 0x1B
+
+
+class _InterruptedError(Exception):
+    """Work was ended by something else; never leaves this module."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +81,7 @@ class Central(Protocol):
 
         Raises:
             DeviceNotFoundError: none was heard in time.
+            AdapterMissingError: the adapter is gone; open another central.
         """
 
     async def connect(
@@ -84,6 +91,7 @@ class Central(Protocol):
 
         Raises:
             ConnectFailedError: the device did not accept, or its link cannot carry our packets.
+            AdapterMissingError: the adapter is gone; open another central.
         """
 
 
@@ -186,6 +194,12 @@ class BumbleCentral:
         self._ports: dict[int, tuple[CentralPort, int]] = {}
         self.flow = asyncio.Event()
         "Set when the controller took packets, or a connection was lost."
+        self.lost = asyncio.Event()
+        "Set when the adapter is gone; this central is of no more use then."
+        self._device.on("connection", self._connected)
+        self._connecting = False
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._lost = asyncio.Event()
         transport.source.terminated.add_done_callback(lambda _: self._adapter_lost())
 
     async def power_on(self) -> None:
@@ -202,10 +216,10 @@ class BumbleCentral:
         timeout_s: float = FIND_TIMEOUT_S,
     ) -> FoundDevice:
         """Scan for the first device that offers our service and matches; see `Central.find`."""
-        from bumble import hci
-        from bumble.core import UUID, AdvertisingData
+        from bumble import core, hci
+        from bumble.core import AdvertisingData
 
-        service = UUID(nus.SERVICE_UUID)
+        service = core.UUID(nus.SERVICE_UUID)
         found: asyncio.Future[FoundDevice] = self._loop.create_future()
 
         def heard(advertisement: Any) -> None:
@@ -222,17 +236,21 @@ class BumbleCentral:
                 random = advertisement.address.address_type != hci.Address.PUBLIC_DEVICE_ADDRESS
                 found.set_result(FoundDevice(its_address, its_name, advertisement.rssi, random))
 
-        self._device.on("advertisement", heard)
-        try:
+        async def scan() -> FoundDevice:
             await self._device.start_scanning(active=True)
             async with asyncio.timeout(timeout_s):
                 return await found
+
+        self._device.on("advertisement", heard)
+        try:
+            return await self._unless_adapter_lost(scan())
         except TimeoutError as error:
             raise DeviceNotFoundError("no matching device advertised") from error
         finally:
             self._device.remove_listener("advertisement", heard)
-            with contextlib.suppress(Exception):  # the adapter may be gone
-                await self._device.stop_scanning()
+            if not self._lost.is_set():
+                with contextlib.suppress(core.BaseBumbleError, hci.HCI_Error, TimeoutError):
+                    await self._device.stop_scanning()
 
     async def connect(
         self, device: FoundDevice, *, timeout_s: float = CONNECT_TIMEOUT_S
@@ -247,33 +265,68 @@ class BumbleCentral:
             else hci.Address.PUBLIC_DEVICE_ADDRESS,
         )
         deadline_s = self._loop.time() + timeout_s
+        self._connecting = True
         try:
-            connection = await self._device.connect(address, timeout=timeout_s)
+            connection = await self._unless_adapter_lost(
+                self._device.connect(address, timeout=timeout_s)
+            )
         except (core.BaseBumbleError, hci.HCI_Error, TimeoutError) as error:
             raise ConnectFailedError("the device did not answer") from error
+        except asyncio.CancelledError:
+            self._spawn(self._give_up_connecting())
+            raise
+        finally:
+            self._connecting = False
         port = CentralPort(self, connection)
         if self._device.lookup_connection(connection.handle) is not connection:
             # Another central was faster; the loss was reported together with the connection.
             raise ConnectFailedError("the device is busy with another phone")
         connection.on("disconnection", lambda _reason: self._disconnected(connection.handle, port))
-        setting_up = self._loop.create_task(self._set_up(port, connection))
-        losing = self._loop.create_task(port.wait_closed())
         try:
-            await asyncio.wait(
-                {setting_up, losing},
-                timeout=max(0.0, deadline_s - self._loop.time()),
-                return_when=asyncio.FIRST_COMPLETED,
-            )
-            if port.closed or not setting_up.done() or setting_up.cancelled():
-                raise ConnectFailedError("the link was lost while it was set up")
-            await setting_up
+            async with asyncio.timeout_at(deadline_s):
+                await self._unless(port.wait_closed(), self._set_up(port, connection))
+        except (_InterruptedError, TimeoutError) as error:
+            await port.close()
+            raise ConnectFailedError("the link was lost while it was set up") from error
         except BaseException:
             await port.close()
             raise
-        finally:
-            setting_up.cancel()
-            losing.cancel()
         return port
+
+    async def _unless_adapter_lost(self, work: Coroutine[Any, Any, T]) -> T:
+        try:
+            return await self._unless(self._lost.wait(), work)
+        except _InterruptedError as error:
+            raise AdapterMissingError("the adapter is gone") from error
+
+    async def _unless(self, end: Coroutine[Any, Any, object], work: Coroutine[Any, Any, T]) -> T:
+        """Do some work unless something ends it, or bumble cancels it from within."""
+        working, ending = self._loop.create_task(work), self._loop.create_task(end)
+        try:
+            await asyncio.wait({working, ending}, return_when=asyncio.FIRST_COMPLETED)
+            if ending.done() or working.cancelled():
+                raise _InterruptedError
+            return working.result()
+        finally:
+            ending.cancel()
+            if not working.done():
+                working.cancel()
+                await asyncio.wait({working})
+
+    async def _give_up_connecting(self) -> None:
+        from bumble import core, hci
+
+        with contextlib.suppress(core.BaseBumbleError, hci.HCI_Error, TimeoutError):
+            await self._device.send_sync_command(hci.HCI_LE_Create_Connection_Cancel_Command())
+
+    def _connected(self, connection: Any) -> None:
+        if not self._connecting:  # it came after we had given up, and would block the device
+            self._spawn(self.disconnect(connection))
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _set_up(self, port: CentralPort, connection: Any) -> None:
         """Make the MTU large, then find the service and switch notifications on.
@@ -325,12 +378,16 @@ class BumbleCentral:
         """Close all connections."""
         for port, _ in list(self._ports.values()):
             await port.close()
+        for task in list(self._tasks):
+            task.cancel()
 
     def _disconnected(self, handle: int, port: CentralPort) -> None:
         self._ports.pop(handle, None)
         port.lost()
 
     def _adapter_lost(self) -> None:
+        self._lost.set()
+        self.lost.set()
         for port, _ in list(self._ports.values()):
             port.lost()
         self._ports.clear()
