@@ -18,7 +18,9 @@ from primegap.bitcoin.networks import Network
 from primegap.companion.errors import (
     AlreadyPairedError,
     NoAccountError,
+    NoAdapterError,
     NotPairedError,
+    NotSignedError,
     PairingCodeError,
     PaymentError,
     SignedElsewhereError,
@@ -49,36 +51,67 @@ class Companion:
     """One companion on one data directory."""
 
     def __init__(
-        self, folder: Path, *, network: str, electrum_url: str | None, transport: str | None
+        self,
+        folder: Path,
+        *,
+        network: str,
+        electrum_url: str | None,
+        transport: str | Callable[[], str] | None,
     ) -> None:
-        """Open the data directory. `electrum_url` and `transport` are needed by what uses them."""
+        """Open the data directory. `electrum_url` and `transport` are needed by what uses them.
+
+        Args:
+            folder: data directory.
+            network: `regtest`, `signet`, `testnet4` or `mainnet`.
+            electrum_url: Electrum server, as `tcp://host:port` or `ssl://host:port`.
+            transport: Bluetooth adapter, or a function that finds it each time it is needed.
+        """
         self.state = CompanionState(folder)
         self.network = Network(network)
         self.electrum_url = electrum_url
         self._transport = transport
         self._link: DeviceLink | None = None
+        self._link_lock = asyncio.Lock()
+        self.on_link_change: Callable[[], None] = lambda: None
+        "Called when the link comes up, goes down, or the device was forgotten."
         self._wallets: dict[str, AccountWallet] = {}
         self._wallet_lock = asyncio.Lock()
+        self._sync_lock = asyncio.Lock()
 
     async def close(self) -> None:
         """Close the link and release the data directory."""
-        if self._link is not None:
-            await self._link.close()
+        async with self._link_lock:
+            await self._close_link()
         self.state.close()
 
     # -- device ---------------------------------------------------------------------------------
 
     async def link(self) -> DeviceLink:
-        """Return the link, brought up at the first use."""
-        if self._link is None:
-            from primegap.companion.device_link import DeviceLink
+        """Return the link, brought up at the first use and after a device was forgotten."""
+        async with self._link_lock:
+            if self._link is not None and self._link.ended:
+                await self._close_link()
+            if self._link is None:
+                from primegap.companion.device_link import DeviceLink
 
-            if self._transport is None:
-                raise NotPairedError("no Bluetooth adapter is configured")
-            link = DeviceLink(self.state, self._transport)
-            await link.start()
-            self._link = link
-        return self._link
+                link = DeviceLink(self.state, self._adapter)
+                await link.start()
+                link.on_change = self._link_changed
+                self._link = link
+            return self._link
+
+    async def _close_link(self) -> None:
+        link, self._link = self._link, None
+        if link is not None:
+            await link.close()
+
+    def _link_changed(self) -> None:
+        self.on_link_change()
+
+    def _adapter(self) -> str:
+        if self._transport is None:
+            raise NoAdapterError("no Bluetooth adapter is configured")
+        return self._transport if isinstance(self._transport, str) else self._transport()
 
     @property
     def device(self) -> PairedDevice | None:
@@ -109,6 +142,8 @@ class Companion:
         """Forget the device."""
         self._need_device()
         await (await self.link()).unpair()
+        async with self._link_lock:
+            await self._close_link()
 
     def _need_device(self) -> PairedDevice:
         device = self.state.device()
@@ -184,11 +219,20 @@ class Companion:
         return self.electrum_url
 
     async def sync(self) -> None:
-        """Fetch what is new on the chain."""
+        """Fetch what is new on the chain. The wallet can be used meanwhile."""
         url = self._electrum()
+        async with self._sync_lock:
+            async with self._wallet_lock:
+                wallet = await self._wallet()
+            news = await asyncio.to_thread(wallet.fetch, url)
+            async with self._wallet_lock:
+                await asyncio.to_thread(wallet.apply, news)
+
+    async def height(self) -> int:
+        """Return the height of the newest block as of the last sync, 0 before the first."""
         async with self._wallet_lock:
             wallet = await self._wallet()
-            await asyncio.to_thread(wallet.sync, url)
+            return await asyncio.to_thread(wallet.height)
 
     async def balance(self) -> Balance:
         """Return the balance as of the last sync."""
@@ -212,17 +256,22 @@ class Companion:
 
     async def estimate_fee_rate(self) -> int:
         """Return a fee rate in sat/vB."""
-        url = self._electrum()
-        async with self._wallet_lock:
-            wallet = await self._wallet()
-            return await asyncio.to_thread(wallet.estimate_fee_rate, url)
+        from primegap.companion.wallet import estimate_fee_rate
+
+        return await asyncio.to_thread(estimate_fee_rate, self._electrum())
 
     async def compose(self, address: str, amount: int, fee_rate: int | None = None) -> Payment:
-        """Compose a payment and store it."""
+        """Compose a payment and store it.
+
+        The same payment composed again from the same coins is the stored one, at its stage.
+        """
         rate = fee_rate if fee_rate is not None else await self.estimate_fee_rate()
         async with self._wallet_lock:
             wallet = await self._wallet()
             draft = await asyncio.to_thread(wallet.compose, address, amount, rate)
+        known = self.state.payment(draft.txid)
+        if known is not None:
+            return known
         payment = Payment(
             txid=draft.txid,
             account=wallet.account.id,
@@ -247,11 +296,16 @@ class Companion:
 
         Raises:
             SignedElsewhereError: it is not this payment, or a signature does not hold.
+            NotSignedError: signatures are missing; the payment stays as it was.
         """
-        from primegap.bitcoin.finish import merge_signed
+        from primegap.bitcoin.errors import IncompleteError
+        from primegap.bitcoin.finish import finalise, merge_signed
 
         try:
             merged = merge_signed(bytes.fromhex(payment.psbt), signed)
+            finalise(merged)
+        except IncompleteError as error:
+            raise NotSignedError("signatures are missing") from error
         except BitcoinError as error:
             raise SignedElsewhereError("the signed transaction does not fit the payment") from error
         updated = dataclasses.replace(payment, signed=merged.hex(), stage=SIGNED)
@@ -259,7 +313,12 @@ class Companion:
         return updated
 
     async def broadcast(self, payment: Payment) -> Payment:
-        """Finalise and broadcast a signed payment. Safe to repeat."""
+        """Finalise and broadcast a signed payment. Safe to repeat.
+
+        Raises:
+            ServerError: the server does not answer; the payment can be broadcast later.
+            BroadcastRefusedError: the network refused it.
+        """
         from primegap.bitcoin.finish import finalise
 
         url = self._electrum()
@@ -269,7 +328,9 @@ class Companion:
             raise SignedElsewhereError("the signed transaction cannot be finished") from error
         async with self._wallet_lock:
             wallet = await self._wallet()
-            await asyncio.to_thread(wallet.broadcast, finished.raw, url)
+        await asyncio.to_thread(wallet.broadcast, finished.raw, url)
+        async with self._wallet_lock:
+            await asyncio.to_thread(wallet.note_broadcast, finished.raw)
         updated = dataclasses.replace(payment, stage=BROADCAST)
         self.state.put_payment(updated)
         return updated

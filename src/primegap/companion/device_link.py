@@ -12,6 +12,7 @@ from primegap.companion.errors import (
     DeviceNotFoundError,
     DeviceRefusedError,
     LinkLostError,
+    NoAdapterError,
     PairingRefusedError,
     PairingRejectedError,
     RejectedError,
@@ -22,7 +23,6 @@ from primegap.quantumlink.aio.client import RpcClient
 from primegap.quantumlink.aio.driver import LinkDriver
 from primegap.quantumlink.aio.errors import (
     CallTimeoutError,
-    HandshakeTimeoutError,
     PairingTimeoutError,
     PeerRefusedError,
     PeerResetError,
@@ -35,14 +35,14 @@ from primegap.quantumlink.api import system
 from primegap.quantumlink.api.empty import Empty
 from primegap.quantumlink.errors import QuantumLinkError
 from primegap.quantumlink.session import LinkConfig, LinkEngine, NoSessionError
-from primegap.radio.errors import RadioError
+from primegap.radio.errors import AdapterMissingError, RadioError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable
 
     from primegap.companion.state import CompanionState
     from primegap.quantumlink import PairingLink
-    from primegap.radio.central import BumbleCentral
+    from primegap.radio.central import BumbleCentral, CentralPort
 
 FIND_TIMEOUT_S: Final = 15.0
 CONNECT_TIMEOUT_S: Final = 20.0
@@ -51,18 +51,31 @@ RETRY_DELAYS_S: Final = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 
 
 class DeviceLink:
-    """One link to one device over one Bluetooth adapter."""
+    """One link to one device over one Bluetooth adapter.
 
-    def __init__(self, state: CompanionState, transport: str) -> None:
+    It serves until the device is forgotten, by either side; `ended` tells so. The next pairing is
+    made by a new link, with a new identity.
+    """
+
+    def __init__(self, state: CompanionState, find_adapter: Callable[[], str]) -> None:
+        """Prepare a link.
+
+        Args:
+            state: where identity and device are kept.
+            find_adapter: returns the transport string of the Bluetooth adapter; called again when
+                the adapter was lost. May raise NoAdapterError.
+        """
         self._state = state
-        self._transport = transport
+        self._find_adapter = find_adapter
         self._driver: LinkDriver | None = None
         self._client: RpcClient | None = None
-        self._tasks: list[asyncio.Task[None]] = []
+        self._following: asyncio.Task[None] | None = None
+        self._keeping: list[asyncio.Task[None]] = []
         self._central: BumbleCentral | None = None
-        self._closing = contextlib.AsyncExitStack()
+        self._adapter = contextlib.AsyncExitStack()
         self._connected = asyncio.Event()
-        self._target: tuple[str, str] = ("", "")
+        self.ended = False
+        "The device was forgotten; this link is of no more use."
         self.fingerprint = ""
         "Short fingerprint of the present session; empty without one."
         self.on_change: Callable[[], None] = lambda: None
@@ -77,40 +90,45 @@ class DeviceLink:
         """Bring the adapter up; with a paired device, connect and stay connected.
 
         Raises:
+            NoAdapterError: no adapter is known.
             AdapterMissingError: nothing answers at the transport.
         """
-        from primegap.radio.central import open_central
-
         seed = self._state.identity_seed(NATIVE.kem.seed_size)
         identity = Identity.from_seed(NATIVE, f"Companion on {socket.gethostname()}"[:40], seed)
+        await self._open_adapter()
         loop = asyncio.get_running_loop()
         engine = LinkEngine(LinkConfig(), identity, rng=os.urandom, now_s=loop.time())
         self._driver = LinkDriver(engine)
         self._client = RpcClient(self._driver)
-        self._central = await self._closing.enter_async_context(open_central(self._transport))
-        self._tasks.append(loop.create_task(self._follow(self._driver)))
+        self._following = loop.create_task(self._follow(self._driver))
         device = self._state.device()
         if device is not None:
             peer = PeerBundle.parse_untrusted(bytes.fromhex(device.bundle), NATIVE)
             self._driver.bind_peer(peer)
-            self._stay_connected(device.name, device.address)
+            self._stay_connected(device.address, None)
 
     async def close(self) -> None:
         """Close session, link and adapter."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._tasks.clear()
+        await self._stop_keeping()
         if self._driver is not None:
             await self._driver.aclose()
-        await self._closing.aclose()
+        if self._following is not None:
+            await self._following  # the driver has closed its feed
+        await self._close_adapter()
 
-    def _stay_connected(self, name: str, address: str) -> None:
+    def _stay_connected(self, address: str, port: CentralPort | None) -> None:
         assert self._driver is not None
-        self._target = (name, address)
         loop = asyncio.get_running_loop()
-        self._tasks.append(loop.create_task(self._keep_port(self._driver)))
-        self._tasks.append(loop.create_task(Reconnector(self._driver).run()))
+        self._keeping = [
+            loop.create_task(self._keep_port(self._driver, address, port)),
+            loop.create_task(Reconnector(self._driver).run()),
+        ]
+
+    async def _stop_keeping(self) -> None:
+        tasks, self._keeping = self._keeping, []
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _follow(self, driver: LinkDriver) -> None:
         async for notice in driver.events():
@@ -124,33 +142,55 @@ class DeviceLink:
                 case Unpaired():
                     self._connected.clear()
                     self.fingerprint = ""
+                    self.ended = True
                     self._state.forget_device()
+                    await self._stop_keeping()
+                    await driver.flush()
+                    driver.detach()
                 case _:
                     continue
             self.on_change()
 
-    async def _keep_port(self, driver: LinkDriver) -> None:
-        """Find the device and hold a Bluetooth connection to it, for ever."""
+    # -- Bluetooth ------------------------------------------------------------------------------
+
+    async def _open_adapter(self) -> BumbleCentral:
+        """Return the adapter, opened again when it was lost."""
+        from primegap.radio.central import open_central
+
+        if self._central is None:
+            central = open_central(self._find_adapter())
+            self._central = await self._adapter.enter_async_context(central)
+        return self._central
+
+    async def _close_adapter(self) -> None:
+        self._central = None
+        await self._adapter.aclose()
+
+    async def _keep_port(self, driver: LinkDriver, address: str, port: CentralPort | None) -> None:
+        """Hold a Bluetooth connection to the device, for ever; `port` is one that is there."""
         failures = 0
         while True:
             try:
-                closed = await self._open_port(driver, *self._target)
+                if port is None:
+                    port = await self._open_port(driver, address)
                 failures = 0
-                await closed()
-            except RadioError:
+                await port.wait_closed()
+                port = None
+            except (RadioError, NoAdapterError):
                 delay = RETRY_DELAYS_S[min(failures, len(RETRY_DELAYS_S) - 1)]
                 failures += 1
                 await asyncio.sleep(delay)
 
-    async def _open_port(
-        self, driver: LinkDriver, name: str, address: str
-    ) -> Callable[[], Coroutine[None, None, None]]:
-        central = self._central
-        assert central is not None
-        found = await central.find(address=address or None, timeout_s=FIND_TIMEOUT_S)
-        port = await central.connect(found)
+    async def _open_port(self, driver: LinkDriver, address: str) -> CentralPort:
+        central = await self._open_adapter()
+        try:
+            found = await central.find(address=address or None, timeout_s=FIND_TIMEOUT_S)
+            port = await central.connect(found)
+        except AdapterMissingError:
+            await self._close_adapter()  # the next attempt opens it again
+            raise
         driver.attach(port)
-        return port.wait_closed
+        return port
 
     # -- pairing --------------------------------------------------------------------------------
 
@@ -158,24 +198,47 @@ class DeviceLink:
         """Pair with the device that showed this code.
 
         `on_fingerprint` is called when both sides can show the session's fingerprint; then the
-        person decides on the device.
+        person decides on the device. A call that is cancelled leaves nothing behind.
 
         Raises:
             DeviceNotFoundError: no such device advertises.
+            AdapterMissingError, NoAdapterError: there is nothing to look with.
             PairingRefusedError: it does not know the code.
             PairingRejectedError: the person said no.
         """
         driver, client = self._driver, self._client
-        assert driver is not None and client is not None
+        assert driver is not None
+        assert client is not None
         address = "" if link.bluetooth_address is None else link.bluetooth_address.hex(":").upper()
         try:
-            await self._open_port(driver, link.name or "", address)
+            port = await self._open_port(driver, address)
+        except AdapterMissingError:
+            raise
         except RadioError as error:
             raise DeviceNotFoundError("the device was not found") from error
         try:
+            device = await self._pair_over_port(driver, client, link, address, on_fingerprint)
+        except BaseException:
+            self.ended = True
+            self._state.forget_device()
+            driver.unpair()
+            await driver.flush()
+            driver.detach()
+            raise
+        self._stay_connected(address, port)
+        return device
+
+    async def _pair_over_port(
+        self,
+        driver: LinkDriver,
+        client: RpcClient,
+        link: PairingLink,
+        address: str,
+        on_fingerprint: Callable[[str], None],
+    ) -> PairedDevice:
+        try:
             peer = await driver.pair(link.invite)
         except PairingTimeoutError as error:
-            driver.detach()
             raise PairingRefusedError("the device did not answer the pairing code") from error
         handshake_hash = driver.handshake_hash
         assert handshake_hash is not None
@@ -186,8 +249,6 @@ class DeviceLink:
                 system.RequestPassportDetails, Empty(), timeout_s=APPROVAL_TIMEOUT_S
             )
         except (PeerResetError, SessionEndedError, CallTimeoutError, NoSessionError) as error:
-            driver.unpair()
-            driver.detach()
             raise PairingRejectedError("the pairing was not confirmed on the device") from error
         device = PairedDevice(
             name=peer.name,
@@ -197,7 +258,6 @@ class DeviceLink:
             fingerprint=fingerprint,
         )
         self._state.set_device(device)
-        self._stay_connected(device.name, address)
         return device
 
     async def unpair(self) -> None:
@@ -226,16 +286,20 @@ class DeviceLink:
 
         Raises:
             RejectedError: the person said no.
+            DeviceRefusedError: the device does not answer this now.
             LinkLostError: the link went down.
         """
         assert self._client is not None
         try:
-            async for event in self._client.subscribe(routes.SubscribeAccountUpdated, Empty()):
-                return event
+            async with self._client.subscribe(routes.SubscribeAccountUpdated, Empty()) as events:
+                async for event in events:
+                    return event
         except PeerRefusedError as error:
             raise RejectedError("the account was not shared") from error
-        except (QuantumLinkError, HandshakeTimeoutError) as error:
+        except (SessionEndedError, NoSessionError) as error:
             raise LinkLostError("the link went down before the account came") from error
+        except QuantumLinkError as error:
+            raise DeviceRefusedError("the device shared no account") from error
         raise RejectedError("the device shared no account")
 
     async def request_signature(self, account_id: str, psbt: bytes) -> bytes:
@@ -250,8 +314,10 @@ class DeviceLink:
         params = routes.SignPsbtParams(account_id=account_id, psbt=psbt)
         try:
             answer = await self._client.request(routes.RequestSignPsbt, params)
-        except QuantumLinkError as error:
+        except (SessionEndedError, NoSessionError) as error:
             raise LinkLostError("the link went down before the signature came") from error
+        except QuantumLinkError as error:
+            raise DeviceRefusedError("the device did not take the payment") from error
         match answer:
             case routes.SignPsbtSigned(signed):
                 return signed

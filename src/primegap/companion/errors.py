@@ -71,6 +71,16 @@ class DeviceNotFoundError(CompanionError):
     hint = "No device was found. Is it on, unlocked, close by, and its Bluetooth switched on?"
 
 
+class NoAdapterError(CompanionError):
+    """No Bluetooth adapter can be used."""
+
+    code = "no-adapter"
+    hint = (
+        "No Bluetooth adapter is there. With the virtual one, start the device first "
+        "(primegap device run) with the same --data-dir; or name an adapter (--bluetooth)."
+    )
+
+
 class LinkLostError(CompanionError):
     """The link to the device went down."""
 
@@ -132,6 +142,16 @@ class AddressError(PaymentError):
 
     code = "address"
     hint = "This address is not valid on this network."
+
+
+class NotSignedError(PaymentError):
+    """What came back carries no complete set of signatures."""
+
+    code = "not-signed"
+    hint = (
+        "This is the payment, but it is not signed. Approve it on the device, "
+        "then scan the code that the device shows."
+    )
 
 
 class SignedElsewhereError(PaymentError):

@@ -10,11 +10,13 @@ import fcntl
 import json
 import os
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from primegap.companion.errors import StateBusyError, StateError
 from primegap.files import StorageError, read_file, remove_file, write_file
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 T = TypeVar("T")
 

@@ -5,8 +5,9 @@ All calls block; the companion runs them in a worker thread, one at a time.
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import bdkpython as bdk
 
@@ -56,6 +57,8 @@ class HistoryEntry:
     height: int | None
     "Block height, None while unconfirmed."
     confirmations: int
+    time_s: int | None
+    "Time in its block's header, seconds since 1970; None while unconfirmed."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,7 +124,7 @@ class AccountWallet:
 
     def height(self) -> int:
         """Return the height of the last block that was seen."""
-        return self._wallet.latest_checkpoint().height
+        return int(self._wallet.latest_checkpoint().height)
 
     def history(self) -> list[HistoryEntry]:
         """Return all transactions, newest first."""
@@ -137,15 +140,17 @@ class AccountWallet:
     def _entry(self, txid: bdk.Txid, tip: int) -> HistoryEntry:
         details = self._wallet.tx_details(txid)
         assert details is not None
-        height = None
+        height = time_s = None
         if details.chain_position.is_confirmed():
-            height = details.chain_position.confirmation_block_time.block_id.height
+            block_time = details.chain_position.confirmation_block_time
+            height, time_s = block_time.block_id.height, block_time.confirmation_time
         return HistoryEntry(
             txid=str(txid),
             delta=details.balance_delta,
             fee=None if details.fee is None else details.fee.to_sat(),
             height=height,
             confirmations=0 if height is None else tip - height + 1,
+            time_s=time_s,
         )
 
     def find(self, txid: str) -> HistoryEntry | None:
@@ -160,42 +165,37 @@ class AccountWallet:
 
     # -- chain ----------------------------------------------------------------------------------
 
-    def sync(self, electrum_url: str) -> None:
-        """Fetch what is new from an Electrum server; the first time scan for used addresses.
+    def fetch(self, electrum_url: str) -> Any:
+        """Ask an Electrum server for what is new; the first time scan for used addresses.
+
+        The wallet is not changed; hand the result to `apply`. The wallet may be used meanwhile.
 
         Raises:
-            ServerError: the server cannot be reached or answers wrongly; the wallet is unchanged.
+            ServerError: the server cannot be reached or answers wrongly.
         """
         client = connect(electrum_url)
         try:
             if self._wallet.latest_checkpoint().height == 0:
                 request = self._wallet.start_full_scan().build()
-                update = client.full_scan(request, STOP_GAP, BATCH, fetch_prev_txouts=True)
-            else:
-                # Revealed addresses and those that a lost copy of this wallet may have revealed.
-                self._wallet.reveal_addresses_to(bdk.KeychainKind.EXTERNAL, self._lookahead())
-                sync_request = self._wallet.start_sync_with_revealed_spks().build()
-                update = client.sync(sync_request, BATCH, fetch_prev_txouts=True)
-            self._wallet.apply_update(update)
-        except (bdk.ElectrumError, bdk.CannotConnectError, bdk.RequestBuilderError) as error:
+                return client.full_scan(request, STOP_GAP, BATCH, fetch_prev_txouts=True)
+            sync_request = self._wallet.start_sync_with_revealed_spks().build()
+            return client.sync(sync_request, BATCH, fetch_prev_txouts=True)
+        except (bdk.ElectrumError, bdk.RequestBuilderError) as error:
             raise ServerError(f"sync with {electrum_url} failed") from error
-        self._wallet.persist(self._store)
 
-    def _lookahead(self) -> int:
-        present = self._wallet.derivation_index(bdk.KeychainKind.EXTERNAL)
-        return present if present is not None else 0
+    def apply(self, news: Any) -> None:
+        """Take over what `fetch` returned, and store it.
 
-    def estimate_fee_rate(self, electrum_url: str) -> int:
-        """Return a fee rate in sat/vB for confirmation within a few blocks."""
-        client = connect(electrum_url)
+        Raises:
+            ServerError: it does not connect to the chain known here; the wallet is unchanged.
+        """
         try:
-            per_kvb = client.estimate_fee(FEE_TARGET_BLOCKS)
-        except bdk.ElectrumError as error:
-            raise ServerError(f"{electrum_url} gave no fee estimate") from error
-        if per_kvb <= 0:
-            return DEFAULT_FEE_RATE
-        # BTC/kvB arrives as a float; whole satoshis per kvB are exact in it.
-        return min(MAX_FEE_RATE, max(MIN_FEE_RATE, -(-round(per_kvb * 1e8) // 1000)))
+            self._wallet.apply_update(news)
+        except bdk.CannotConnectError as error:
+            raise ServerError(
+                "the server's chain does not connect to the one known here"
+            ) from error
+        self._wallet.persist(self._store)
 
     # -- paying ---------------------------------------------------------------------------------
 
@@ -260,6 +260,30 @@ class AccountWallet:
         except bdk.ElectrumError as error:
             raise ServerError(f"{electrum_url} did not take the transaction") from error
         return str(tx.compute_txid())
+
+    def note_broadcast(self, transaction: bytes) -> None:
+        """Count a transaction that was broadcast: its coins are spent, its change is pending."""
+        seen = bdk.UnconfirmedTx(tx=bdk.Transaction(transaction), last_seen=int(time.time()))
+        self._wallet.apply_unconfirmed_txs([seen])
+        self._wallet.persist(self._store)
+
+
+def estimate_fee_rate(electrum_url: str) -> int:
+    """Return a fee rate in sat/vB for confirmation within a few blocks.
+
+    Raises:
+        ServerError: the server cannot be reached.
+    """
+    client = connect(electrum_url)
+    try:
+        per_kvb = client.estimate_fee(FEE_TARGET_BLOCKS)
+    except bdk.ElectrumError as error:
+        raise ServerError(f"{electrum_url} gave no fee estimate") from error
+    if per_kvb <= 0:
+        return DEFAULT_FEE_RATE
+    # BTC/kvB arrives as a float; whole satoshis per kvB are exact in it.
+    rate = -(-round(float(per_kvb) * 1e8) // 1000)
+    return min(MAX_FEE_RATE, max(MIN_FEE_RATE, rate))
 
 
 def refusal_reason(error: bdk.ElectrumError.Protocol) -> str:
