@@ -25,6 +25,7 @@ from primegap.quantumlink.aio.client import (
 )
 from primegap.quantumlink.aio.driver import LinkCounters, LinkDriver
 from primegap.quantumlink.aio.errors import (
+    AttemptReplacedError,
     CallTimeoutError,
     DriverClosedError,
     HandshakeTimeoutError,
@@ -76,6 +77,7 @@ from primegap.quantumlink.aio.streams import ByteReader, ByteStream, ByteWriter,
 
 __all__ = [
     "OF_ROUTE",
+    "AttemptReplacedError",
     "Authorise",
     "ByteReader",
     "ByteStream",

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from primegap.btp import Chunker
 from primegap.quantumlink.aio.errors import (
+    AttemptReplacedError,
     DriverClosedError,
     HandshakeTimeoutError,
     PairingTimeoutError,
@@ -306,6 +307,7 @@ class LinkDriver:
 
         Raises:
             PairingTimeoutError: it was not completed in time.
+            AttemptReplacedError: another attempt took its place.
             LocalError: the invitation is for another suite than our identity.
         """
         start = partial(self._engine.connect_xx, invite, now_s=self._clock())
@@ -322,6 +324,7 @@ class LinkDriver:
 
         Raises:
             HandshakeTimeoutError: no attempt was answered.
+            AttemptReplacedError: another attempt took its place.
             NoPeerError: nobody is paired.
         """
         for pattern in patterns:
@@ -336,7 +339,7 @@ class LinkDriver:
         if self._closed:
             raise DriverClosedError("the driver was closed")
         if self._attempt is not None and not self._attempt.done():
-            self._attempt.set_result(False)  # the newer attempt replaces it in the engine too
+            self._attempt.set_exception(AttemptReplacedError("another attempt was started"))
         attempt: asyncio.Future[bool] = self._loop.create_future()
         self._attempt = attempt
         try:
@@ -402,9 +405,9 @@ class LinkDriver:
         """Close the session, the port and all feeds; streams fail. Harmless when repeated."""
         if self._closed:
             return
+        self._closed = True
         self.close_session()
         await self.flush()
-        self._closed = True
         self.detach()
         self._arm_timer()
         if self._attempt is not None and not self._attempt.done():

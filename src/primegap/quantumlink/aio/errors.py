@@ -18,6 +18,13 @@ class HandshakeTimeoutError(QuantumLinkError):
     )
 
 
+class AttemptReplacedError(QuantumLinkError):
+    """Another attempt to connect or to pair was started and took the place of this one."""
+
+    code = "link-attempt-replaced"
+    hint = "Another attempt to connect was started."
+
+
 class PairingTimeoutError(QuantumLinkError):
     """Nobody completed the pairing."""
 

@@ -91,6 +91,12 @@ class Feed:
         self._closed = True
         self._arrived.set()
 
+    def take_waiting(self) -> list[Notice]:
+        """Return the notices that wait, without waiting for any."""
+        notices = list(self._waiting)
+        self._waiting.clear()
+        return notices
+
     def __aiter__(self) -> Feed:
         return self
 

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from primegap.quantumlink.aio.errors import HandshakeTimeoutError
+from primegap.quantumlink.aio.errors import (
+    AttemptReplacedError,
+    DriverClosedError,
+    HandshakeTimeoutError,
+)
 from primegap.quantumlink.aio.events import ConnectFailed, Disconnected, Feed, PortAttached
 
 if TYPE_CHECKING:
@@ -61,21 +66,21 @@ class Reconnector:
         loop = asyncio.get_running_loop()
         feed = self._driver.events()
         connected_s = loop.time()
-        if self._driver.has_port:
+        with contextlib.suppress(DriverClosedError):
             await self._connect(feed)
-        async for notice in feed:
-            match notice:
-                case PortAttached():
-                    self._attempts = 0
-                    await self._connect(feed)
-                    connected_s = loop.time()
-                case Disconnected():
-                    if loop.time() - connected_s >= self._policy.steady_s:
+            async for notice in feed:
+                match notice:
+                    case PortAttached():
                         self._attempts = 0
-                    if self._attempts:  # a peer that hangs up at once is not called at once
-                        await self._pause(feed, self._delay_s())
-                    await self._connect(feed)
-                    connected_s = loop.time()
+                    case Disconnected():
+                        if loop.time() - connected_s >= self._policy.steady_s:
+                            self._attempts = 0
+                        if self._attempts:  # a peer that hangs up at once is not called at once
+                            await self._wait_for_port(feed, self._delay_s())
+                    case _:
+                        continue
+                await self._connect(feed)
+                connected_s = loop.time()
 
     async def _connect(self, feed: Feed) -> None:
         """Try until there is a session, or nothing to try it with."""
@@ -84,26 +89,38 @@ class Reconnector:
             if await driver.probe(self._policy.probe_s):
                 return
             self._attempts += 1
+            delay_s = self._delay_s()
             try:
-                await driver.connect()
-            except HandshakeTimeoutError as error:
-                delay_s = self._delay_s()
+                await self._attempt(feed)
+            except (HandshakeTimeoutError, AttemptReplacedError) as error:
                 driver.tell(ConnectFailed(error, delay_s))
-                await self._pause(feed, delay_s)
-            else:
+            if driver.is_connected:
                 return
+            if self._attempts:  # else there is a new port
+                await self._wait_for_port(feed, delay_s)
+
+    async def _attempt(self, feed: Feed) -> None:
+        """Connect, unless a new port makes the attempt pointless."""
+        connecting = asyncio.create_task(self._driver.connect())
+        watching = asyncio.create_task(self._wait_for_port(feed, None))
+        try:
+            await asyncio.wait({connecting, watching}, return_when=asyncio.FIRST_COMPLETED)
+            if connecting.done():
+                connecting.result()
+        finally:
+            for task in (connecting, watching):
+                task.cancel()
+            await asyncio.gather(connecting, watching, return_exceptions=True)
 
     def _delay_s(self) -> float:
         longest_s = self._policy.first_delay_s * 2.0 ** min(self._attempts - 1, 16)
         return min(longest_s, self._policy.max_delay_s) * (1 + self._chance()) / 2
 
-    async def _pause(self, feed: Feed, delay_s: float) -> None:
-        """Wait, but not while a new port is there to be used."""
-        try:
-            async with asyncio.timeout(delay_s):
+    async def _wait_for_port(self, feed: Feed, at_most_s: float | None) -> None:
+        """Wait until a new port is there to be used, at most for a time."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(at_most_s):
                 async for notice in feed:
                     if isinstance(notice, PortAttached):
                         self._attempts = 0
                         return
-        except TimeoutError:
-            pass
