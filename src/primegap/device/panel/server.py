@@ -10,12 +10,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hmac
 from typing import TYPE_CHECKING, Any, Final
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
-from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route, WebSocketRoute
 from starlette.staticfiles import StaticFiles
 from starlette.websockets import WebSocket, WebSocketDisconnect
@@ -25,13 +24,12 @@ from primegap.device.panel.automation import Automation
 from primegap.device.panel.state import MAX_PICTURE_BYTES, MAX_WATCHERS
 from primegap.keyos.api.panel import Touch
 from primegap.web.device_page import device_page
-from primegap.web.security import COOKIE, STATIC, security_headers
+from primegap.web.security import STATIC, TokenGate, security_headers
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from starlette.requests import HTTPConnection, Request
-    from starlette.types import ASGIApp, Receive, Scope, Send
 
     from primegap.device.panel.state import PanelState
 
@@ -40,59 +38,13 @@ PICTURE_TIMEOUT_S: Final = 5.0
 MAX_WAIT_S: Final = 120.0
 
 
-class TokenGate:
-    """Lets through only requests that carry the token and come to a loopback host name."""
-
-    def __init__(self, app: ASGIApp, token: str) -> None:
-        self._app = app
-        self._token = token
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Judge one request or socket."""
-        if scope["type"] not in ("http", "websocket"):
-            return
-        if self._open_path(scope["path"]) or self._allowed(scope):
-            await self._app(scope, receive, send)
-            return
-        if scope["type"] == "websocket":
-            await send({"type": "websocket.close", "code": 1008})
-            return
-        response = _error(401, "token", "Open the address that the device printed at its start.")
-        await response(scope, receive, send)
-
-    @staticmethod
-    def _open_path(path: str) -> bool:
-        return path == "/" or path.startswith("/static/")
-
-    def _allowed(self, scope: Scope) -> bool:
-        headers = dict(scope["headers"])
-        # A page of another site cannot set this header, and the cookie is SameSite=Strict.
-        bearer = headers.get(b"authorization", b"").decode("latin-1").removeprefix("Bearer ")
-        if hmac.compare_digest(bearer.encode(), self._token.encode()):
-            return True
-        origin = headers.get(b"origin")
-        host = headers.get(b"host", b"")
-        if origin is not None and origin != b"http://" + host:
-            return False
-        return has_cookie(headers.get(b"cookie", b"").decode("latin-1"), self._token)
-
-
-def has_cookie(header: str, token: str) -> bool:
-    """Whether a Cookie header carries the token."""
-    for part in header.split(";"):
-        name, _, value = part.strip().partition("=")
-        if name == COOKIE and hmac.compare_digest(value.encode(), token.encode()):
-            return True
-    return False
-
-
 def _error(status: int, code: str, hint: str) -> JSONResponse:
     return JSONResponse({"error": code, "hint": hint}, status_code=status)
 
 
 def build_app(state: PanelState, *, token: str, automation: bool) -> Starlette:
     """Return the ASGI application of the panel."""
-    panel = _Panel(state, token=token, automation=Automation(state))
+    panel = _Panel(state, automation=Automation(state))
     routes = [
         Route("/", panel.page),
         Route("/screen.png", panel.screen_png),
@@ -120,7 +72,7 @@ def build_app(state: PanelState, *, token: str, automation: bool) -> Starlette:
         routes=routes,
         middleware=[
             Middleware(security_headers),
-            Middleware(TokenGate, token=token),
+            Middleware(TokenGate, token=token, name="device", refuse=_error),
         ],
     )
 
@@ -144,24 +96,14 @@ def _guarded(
 class _Panel:
     """Handlers of one panel."""
 
-    def __init__(self, state: PanelState, *, token: str, automation: Automation) -> None:
+    def __init__(self, state: PanelState, *, automation: Automation) -> None:
         self._state = state
-        self._token = token
         self._automation = automation
         self._watchers = 0
 
     # -- page -----------------------------------------------------------------------------------
 
     async def page(self, request: Request) -> Response:
-        given = request.query_params.get("token")
-        if given is not None:
-            if not hmac.compare_digest(given.encode(), self._token.encode()):
-                return _error(401, "token", "This address belongs to an earlier start.")
-            response: Response = RedirectResponse("/", status_code=303)
-            response.set_cookie(COOKIE, self._token, httponly=True, samesite="strict", path="/")
-            return response
-        if not has_cookie(request.headers.get("cookie", ""), self._token):
-            return _error(401, "token", "Open the address that the device printed at its start.")
         return device_page()
 
     async def screen_png(self, request: Request) -> Response:
