@@ -194,8 +194,6 @@ class BumbleCentral:
         self._ports: dict[int, tuple[CentralPort, int]] = {}
         self.flow = asyncio.Event()
         "Set when the controller took packets, or a connection was lost."
-        self.lost = asyncio.Event()
-        "Set when the adapter is gone; this central is of no more use then."
         self._device.on("connection", self._connected)
         self._connecting = False
         self._tasks: set[asyncio.Task[None]] = set()
@@ -387,7 +385,6 @@ class BumbleCentral:
 
     def _adapter_lost(self) -> None:
         self._lost.set()
-        self.lost.set()
         for port, _ in list(self._ports.values()):
             port.lost()
         self._ports.clear()
