@@ -52,12 +52,15 @@ class Finger:
         """Hold a picture up to the device's camera."""
         return await self._do(self._client.scan, picture)
 
-    async def read_to_the_end(self) -> dict[str, Any]:
-        """Turn the pages of a screen to the last one."""
+    async def read_to_the_end(self, keep: str | None = None) -> dict[str, Any]:
+        """Turn the pages of a screen to the last one, keeping pictures if asked to."""
         screen = await self._do(self._client.screen)
-        while screen["page"] + 1 < screen["pages"]:
+        while True:
+            if keep is not None:
+                await self.keep(keep)
+            if screen["page"] + 1 >= screen["pages"]:
+                return screen
             screen = await self.press("page:next")
-        return screen
 
     async def set_up(self, pin: str) -> list[str]:
         """Do the first start; return the seed words, as a person would have them on paper."""
@@ -97,8 +100,7 @@ class Finger:
     async def approve(self, screen: str, timeout_s: float = 30) -> dict[str, Any]:
         """Wait for a confirmation, read all of it, hold its button; return the screen as shown."""
         await self.wait(screen, timeout_s)
-        shown = await self.read_to_the_end()
-        await self.keep(screen)
+        shown = await self.read_to_the_end(keep=screen)
         after = await self.press("confirm")
         if after["screen"]["id"] == screen:
             raise DemoError(f"the device did not take the confirmation of {screen}")

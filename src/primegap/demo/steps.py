@@ -165,7 +165,8 @@ class Demo:
         if pairing.done():
             pairing.result()
         shown = await self.finger.approve("confirm-pairing")
-        theirs = next(i["text"] for i in shown["screen"]["items"] if i["type"] == "code")
+        code = next(i["text"] for i in shown["screen"]["items"] if i["type"] == "code")
+        theirs = code.replace(" ", "-")
         await pairing
         await self.finger.wait("companion")
         await self.finger.keep("companion")

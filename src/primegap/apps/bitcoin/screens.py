@@ -172,7 +172,7 @@ def review_payment(review: Review, account: Account) -> Screen:
         if isinstance(change, ChangeOutput):
             items.append(Amount("Change, proved to be yours", change.amount, review.network))
             items.append(Address(f"Change {change.index}", change.address))
-    items.append(Row("From", f"{account.name}, {len(review.own_inputs)} coins"))
+    items.append(Row("From", f"{account.name}, {_coins(len(review.own_inputs))}"))
     items += [Text(w.kind.hint, style=_STYLES[w.kind.severity]) for w in review.warnings]
     return Screen(
         id="review",
@@ -184,6 +184,10 @@ def review_payment(review: Review, account: Account) -> Screen:
         ),
         confirm=True,
     )
+
+
+def _coins(count: int) -> str:
+    return "1 coin" if count == 1 else f"{count} coins"
 
 
 def _output(output: ReviewedOutput, review: Review) -> list[Item]:

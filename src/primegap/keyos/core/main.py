@@ -25,6 +25,7 @@ def main() -> None:
 
 async def _run(settings: dict[str, Any]) -> int:
     import asyncio
+    import resource
     import signal
     import socket
     from pathlib import Path
@@ -41,6 +42,9 @@ async def _run(settings: dict[str, Any]) -> int:
         tuple(found["read_only"]),
         tuple((path, target) for path, target in found["links"]),
     )
+    # Core holds channel ends of every process: apps must not bring it to the usual limit of 1024.
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     journal = Journal(started_s=settings["started_s"])
     supplies = {
         role: Supply(

@@ -149,11 +149,8 @@ class Router:
         connection = self._connections.pop(number, None)
         if connection is None:
             return []
-        actions: list[Action] = []
-        for service_correlation in connection.pending.values():
-            actions.append(self._cancel(connection, service_correlation))
-        actions.append(CloseConnection(number))
-        return actions
+        cancels = [self._cancel(connection, number) for number in connection.pending.values()]
+        return [*cancels, CloseConnection(number)]
 
     def _cancel(self, connection: _Connection, correlation: int) -> ToService:
         pending = self._pending[connection.owner].get(correlation)

@@ -47,7 +47,7 @@ RESTART_DELAYS_S: Final = (0.1, 0.5, 1.0, 2.0, 5.0)  # of a process that is not 
 STABLE_AFTER_S: Final = 30.0  # a process that ran this long starts again without delay
 MAX_STDERR_LINE: Final = 4096
 STOP_GRACE_S: Final = 1.0
-MAX_WAITING_CONNECTS: Final = 64
+MAX_WAITING_CONNECTS: Final = 32  # of one process: as many as it may have connections
 
 
 @dataclass(slots=True)
@@ -186,15 +186,16 @@ class Supervisor:
         running.control = Channel(
             control,
             on_datagram=functools.partial(self._control_frame, running),
-            on_closed=lambda: None,
+            on_closed=functools.partial(self._channel_lost, running),
         )
         if service is not None:
             running.service = Channel(
                 service,
                 on_datagram=functools.partial(self._service_frame, role),
-                on_closed=lambda: None,
+                on_closed=functools.partial(self._channel_lost, running),
             )
         self._running[role] = running
+        self._journal.event("process-started", role=role, pid=popen.pid)
         self._loop.add_reader(pidfd, self._exited, running)
         assert popen.stderr is not None
         os.set_blocking(popen.stderr.fileno(), False)
@@ -229,6 +230,11 @@ class Supervisor:
         for line in data.decode(errors="replace").splitlines():
             running.last_line = line
             self._journal.line(running.manifest.role, line)
+
+    def _channel_lost(self, running: Running) -> None:
+        """End a process whose channel is closed, broken or not read: its callers must not wait."""
+        if self._running.get(running.manifest.role) is running:
+            running.popen.kill()
 
     def _exited(self, running: Running) -> None:
         role = running.manifest.role
@@ -351,7 +357,7 @@ class Supervisor:
         if (
             waits
             and self._table.may_connect(running.manifest.role, server)
-            and len(self._waiting_connects) < MAX_WAITING_CONNECTS
+            and sum(w[1] is running for w in self._waiting_connects) < MAX_WAITING_CONNECTS
         ):
             self._waiting_connects.append((server, running, correlation))
             return
@@ -373,6 +379,7 @@ class Supervisor:
             ours,
             on_datagram=functools.partial(self._client_frame, number),
             on_closed=functools.partial(self._connection_closed, number),
+            pause_when_unread=True,
         )
         self._send(
             running.control,
@@ -393,19 +400,43 @@ class Supervisor:
         self._route(data, fds, functools.partial(self._router.client_frame, number))
 
     def _service_frame(self, role: str, data: bytes, fds: list[int]) -> None:
-        self._route(data, fds, functools.partial(self._router.service_frame, role))
+        understood = self._route(data, fds, functools.partial(self._router.service_frame, role))
+        running = self._running.get(role)
+        if not understood and running is not None and running.service is not None:
+            # Somebody may wait for what this was to be: end the service, and with it the waiting.
+            running.service.close()
 
-    def _route(self, data: bytes, fds: list[int], judge: Any) -> None:
+    def _route(self, data: bytes, fds: list[int], judge: Any) -> bool:
+        """Judge a datagram and do what follows; return whether it was a frame at all."""
         try:
             frame = parse_frame_untrusted(data)
+        except FrameError:
+            close_fds(fds)
+            return False
+        try:
             if frame.objects != len(fds):
                 raise FrameError("descriptor count")
             for fd in fds:
                 check_object(fd)
         except FrameError:
             close_fds(fds)
-            return
-        self._perform(judge(frame), fds)
+            self._perform(self._refuse(frame, judge))
+        else:
+            self._perform(judge(frame), fds)
+        return True
+
+    @staticmethod
+    def _refuse(frame: Frame, judge: Any) -> list[Action]:
+        """Put an error in the place of a frame whose object is not acceptable.
+
+        From a client the router refuses it as malformed; from a service it ends the waiting of
+        whoever the reply was for.
+        """
+        error = Frame(
+            kind=Kind.ERROR, correlation=frame.correlation, words=(Status.FAILED, 0, 0, 0)
+        )
+        actions: list[Action] = judge(error)
+        return actions
 
     def _perform(self, actions: list[Action], fds: list[int] | None = None) -> None:
         left = list(fds or ())
@@ -454,7 +485,15 @@ class Supervisor:
             return
         task = self._loop.create_task(self._answer_core(frame))
         self._core_calls[frame.correlation] = task
-        task.add_done_callback(lambda _: self._core_calls.pop(frame.correlation, None))
+        task.add_done_callback(functools.partial(self._core_answered, frame.correlation))
+
+    def _core_answered(self, correlation: int, task: asyncio.Task[None]) -> None:
+        del self._core_calls[correlation]
+        if task.cancelled():
+            answer = Frame(
+                kind=Kind.ERROR, correlation=correlation, words=(Status.CANCELLED, 0, 0, 0)
+            )
+            self._perform(self._router.service_frame("core", answer))
 
     async def _answer_core(self, frame: Frame) -> None:
         fds: list[int] = []
@@ -506,4 +545,11 @@ class Supervisor:
         waiter: asyncio.Future[socket.socket] = self._loop.create_future()
         self._radio_waiters.append(waiter)
         self._give_radio()
-        return await waiter
+        try:
+            return await waiter
+        except asyncio.CancelledError:
+            if waiter in self._radio_waiters:
+                self._radio_waiters.remove(waiter)
+            elif waiter.done() and not waiter.cancelled():
+                self._radio_host_end = waiter.result()
+            raise

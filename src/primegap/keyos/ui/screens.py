@@ -240,7 +240,7 @@ def confirm_pairing(peer_name: str, fingerprint: str) -> Screen:
         title="Pair this companion?",
         items=(
             Row("Calls itself", untrusted(peer_name)),
-            Code("Both screens must show", fingerprint),
+            Code("Both screens must show", fingerprint.replace("-", " ")),
             _muted("It may then ask for addresses and signatures. Each needs your touch here."),
         ),
         buttons=(
@@ -258,7 +258,7 @@ def companion(link: LinkState) -> Screen:
         Row("Link", "Connected" if link.connected else "Not connected"),
     ]
     if link.fingerprint:
-        items.append(Code("Session", link.fingerprint))
+        items.append(Code("Session", link.fingerprint.replace("-", " ")))
     return Screen(
         id="companion",
         title="Companion",
