@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from dataclasses import dataclass
+from heapq import heappop, heappush
+from itertools import count
 from typing import TYPE_CHECKING, Final
 
 from primegap.quantumlink.aio.port import PortClosedError
@@ -48,12 +50,13 @@ class _Direction:
         self.closed = False
         self._chance = chance
         self._arrived: deque[bytes] = deque()
-        self._on_the_way = 0
+        self._on_the_way: list[tuple[float, int, bytes]] = []  # a heap: when, order, packet
+        self._order = count()
         self._something = asyncio.Event()
         self._room = asyncio.Event()
 
     async def send(self, packet: bytes) -> None:
-        while not self.closed and self._on_the_way + len(self._arrived) >= QUEUED_PACKETS:
+        while not self.closed and len(self._on_the_way) + len(self._arrived) >= QUEUED_PACKETS:
             self._room.clear()
             await self._room.wait()
         if self.closed:
@@ -68,14 +71,19 @@ class _Direction:
             self._deliver(packet, faults.delay_s + faults.late_s)
 
     def _deliver(self, packet: bytes, delay_s: float) -> None:
-        self._on_the_way += 1
-        if delay_s:
-            asyncio.get_running_loop().call_later(delay_s, self._arrive, packet)
-        else:
+        if not delay_s and not self._on_the_way:
             self._arrive(packet)
+            return
+        loop = asyncio.get_running_loop()
+        # Timers of the event loop that are due at one time run in any order; packets must not.
+        heappush(self._on_the_way, (loop.time() + delay_s, next(self._order), packet))
+        loop.call_later(delay_s, self._arrive_next)
+
+    def _arrive_next(self) -> None:
+        _, _, packet = heappop(self._on_the_way)
+        self._arrive(packet)
 
     def _arrive(self, packet: bytes) -> None:
-        self._on_the_way -= 1
         if not self.closed:
             self._arrived.append(packet)
             self._something.set()
