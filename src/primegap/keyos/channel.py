@@ -11,6 +11,7 @@ from __future__ import annotations
 import array
 import asyncio
 import contextlib
+import errno
 import fcntl
 import os
 import socket
@@ -85,16 +86,18 @@ def channel_pair() -> tuple[socket.socket, socket.socket]:
 
 
 def close_fds(fds: list[int]) -> None:
-    """Close descriptors, ignoring those that are gone."""
-    for fd in fds:
+    """Close descriptors and empty the list; those that are gone are ignored."""
+    while fds:
         with contextlib.suppress(OSError):
-            os.close(fd)
+            os.close(fds.pop())
 
 
 class Channel:
     """One channel end on the running loop: whole datagrams in, whole datagrams out, in order.
 
     `on_datagram(data, fds)` owns the descriptors it is given. `on_closed()` is called once.
+    With `pause_when_unread`, nothing more is taken from a peer that does not read what it was sent:
+    for clients, whose answers would pile up. Only one end of a channel may do so.
     """
 
     def __init__(
@@ -103,8 +106,10 @@ class Channel:
         *,
         on_datagram: Callable[[bytes, list[int]], None],
         on_closed: Callable[[], None],
+        pause_when_unread: bool = False,
     ) -> None:
         self._sock = sock
+        self._pause_when_unread = pause_when_unread
         self._on_datagram = on_datagram
         self._on_closed = on_closed
         self._loop = asyncio.get_running_loop()
@@ -136,6 +141,8 @@ class Channel:
                 raise ChannelClosedError("the reader of the channel does not read")
             if not self._queue:
                 self._loop.add_writer(self._sock.fileno(), self._writable)
+                if self._pause_when_unread:
+                    self._loop.remove_reader(self._sock.fileno())
             self._queue.append((data, fd))
         elif fd is not None:
             os.close(fd)
@@ -151,25 +158,28 @@ class Channel:
         except BlockingIOError:
             return False
         except OSError as error:
-            # The peer died. Its hang-up is read next and reported once, there.
-            if error.errno in (32, 104, 107):  # EPIPE, ECONNRESET, ENOTCONN
-                return True
-            raise
+            # When the peer died, its hang-up is read next and reported once, there. For any other
+            # reason (the peer lets no descriptor through, the kernel has no room) a datagram is
+            # lost, and the channel ends.
+            if error.errno not in (errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN):
+                self.close()
         return True
 
     def _writable(self) -> None:
         while self._queue:
             data, fd = self._queue[0]
-            if not self._try_send(data, fd):
+            if not self._try_send(data, fd) or self._closed:
                 return
             self._queue.popleft()
             if fd is not None:
                 os.close(fd)
         self._loop.remove_writer(self._sock.fileno())
+        if self._pause_when_unread:
+            self._loop.add_reader(self._sock.fileno(), self._readable)
 
     def _readable(self) -> None:
         for _ in range(_READ_BURST):
-            if self._closed:
+            if self._closed or (self._pause_when_unread and self._queue):
                 return
             try:
                 data, ancillary, flags, _ = self._sock.recvmsg(
