@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
 from primegap.keyos.core.builtin import builtin_table
 from primegap.keyos.core.router import (
     MAX_CONNECTIONS,
-    MAX_PENDING_PER_CONNECTION,
+    MAX_PENDING_PER_CALLER,
     MAX_PENDING_PER_SERVER,
     CloseConnection,
     Router,
@@ -31,13 +33,13 @@ def reply(correlation: int) -> Frame:
     return Frame(kind=Kind.REPLY, correlation=correlation, payload=b"answer")
 
 
-def only_service(actions: list[object]) -> ToService:
+def only_service(actions: Sequence[object]) -> ToService:
     (action,) = actions
     assert isinstance(action, ToService)
     return action
 
 
-def only_error(actions: list[object], status: Status) -> None:
+def only_error(actions: Sequence[object], status: Status) -> None:
     (action,) = actions
     assert isinstance(action, ToClient)
     assert action.frame.kind is Kind.ERROR
@@ -106,17 +108,15 @@ def test_limits_hit_only_the_sender(router: Router) -> None:
     router.process_started("security")
     bitcoin, link = router.process_started("bitcoin"), router.process_started("link")
     first = router.open_connection(bitcoin, "os/security")
-    for number in range(MAX_PENDING_PER_CONNECTION):
-        only_service(router.client_frame(first, request(6, number)))
+    second = router.open_connection(bitcoin, "os/security")
+    for number in range(MAX_PENDING_PER_CALLER):
+        only_service(router.client_frame((first, second)[number % 2], request(6, number)))
     only_error(router.client_frame(first, request(6, 9999)), Status.BUSY)
+    only_error(router.client_frame(second, request(6, 9999)), Status.BUSY)
+    assert MAX_PENDING_PER_SERVER > 3 * MAX_PENDING_PER_CALLER
     other = router.open_connection(link, "os/security")
     only_service(router.client_frame(other, request(6)))
-    for number in range(1, MAX_PENDING_PER_SERVER - MAX_PENDING_PER_CONNECTION):
-        only_service(router.client_frame(other, request(6, number + 1)))
-        if number + 1 == MAX_PENDING_PER_CONNECTION:
-            break
-    only_error(router.client_frame(other, request(6, 9999)), Status.BUSY)
-    for _ in range(MAX_CONNECTIONS - 1):
+    for _ in range(MAX_CONNECTIONS - 2):
         router.open_connection(bitcoin, "os/security")
     with pytest.raises(RequestError) as refusal:
         router.open_connection(bitcoin, "os/security")

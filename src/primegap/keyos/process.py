@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import itertools
 import os
 import socket
@@ -73,10 +74,10 @@ class Connection:
         self, message_id: int, payload: bytes, *, words: tuple[int, int, int, int] = (0, 0, 0, 0)
     ) -> tuple[Frame, list[int]]:
         """Send a request and return the reply frame with its descriptors, which the caller owns."""
+        inline, fd = split_payload(payload)
         correlation = next(self._numbers)
         future: asyncio.Future[tuple[Frame, list[int]]] = asyncio.get_running_loop().create_future()
         self._waiting[correlation] = future
-        inline, fd = split_payload(payload)
         frame = Frame(
             kind=Kind.REQUEST,
             message_id=message_id,
@@ -268,7 +269,14 @@ class Process:
             return
         task = self._loop.create_task(self._answer(caller, frame, fds))
         self._running[frame.correlation] = task
-        task.add_done_callback(lambda _: self._running.pop(frame.correlation, None))
+        task.add_done_callback(functools.partial(self._answered, frame.correlation, fds))
+
+    def _answered(self, correlation: int, fds: list[int], task: asyncio.Task[None]) -> None:
+        """End a request. A cancelled one is answered too, even if it never ran: core counts it."""
+        self._running.pop(correlation, None)
+        close_fds(fds)
+        if task.cancelled():
+            self._reply(_error_frame(correlation, Status.CANCELLED, ""), None)
 
     async def _answer(self, caller: Caller, frame: Frame, fds: list[int]) -> None:
         try:
@@ -278,6 +286,7 @@ class Process:
                 raise RequestError(Status.NOT_FOUND, "no such message")
             request = decode_message_untrusted(known[0], payload)
             reply = encode_message(await known[1](caller, request))
+            inline, fd = split_payload(reply)
         except FrameError:
             self._reply(_error_frame(frame.correlation, Status.MALFORMED, ""), None)
         except RequestError as error:
@@ -290,7 +299,6 @@ class Process:
             )
             self._reply(_error_frame(frame.correlation, Status.FAILED, ""), None)
         else:
-            inline, fd = split_payload(reply)
             self._reply(
                 Frame(
                     kind=Kind.REPLY,

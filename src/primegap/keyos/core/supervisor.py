@@ -354,14 +354,12 @@ class Supervisor:
             and owner is not None
             and (owner_running is None or not owner_running.ready)
         )
-        if (
-            waits
-            and self._table.may_connect(running.manifest.role, server)
-            and sum(w[1] is running for w in self._waiting_connects) < MAX_WAITING_CONNECTS
-        ):
-            self._waiting_connects.append((server, running, correlation))
-            return
         try:
+            if waits and self._table.may_connect(running.manifest.role, server):
+                if sum(w[1] is running for w in self._waiting_connects) >= MAX_WAITING_CONNECTS:
+                    raise RequestError(Status.BUSY, "too many connections")
+                self._waiting_connects.append((server, running, correlation))
+                return
             number = self._router.open_connection(running.instance, server)
         except RequestError as error:
             self._send(
