@@ -46,6 +46,7 @@ def _confine(order: dict[str, Any]) -> None:
     from primegap.keyos.sandbox import landlock, libc, limits, namespaces, seccomp
 
     uid: int | None = order["uid"]
+    libc.set_name(order["role"])
     parent = os.getppid()
     libc.prctl(libc.PR_SET_PDEATHSIG, 9, what="cannot tie the process to its parent")
     if os.getppid() != parent:
