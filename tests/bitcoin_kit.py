@@ -54,7 +54,9 @@ class Wallet:
                 address.script_pubkey().to_bytes()
             )
         self.coins += 1
-        source = hashlib.sha256(self.account.external.encode() + bytes((self.coins,))).digest()
+        source = hashlib.sha256(
+            self.account.external.encode() + self.coins.to_bytes(4, "big")
+        ).digest()
         raw = b"\x02\0\0\0\x01" + source + b"\0\0\0\0\0\xfd\xff\xff\xff"
         raw += encode_count(len(amounts)) + outputs + b"\0\0\0\0"
         self.bdk_wallet.apply_unconfirmed_txs(

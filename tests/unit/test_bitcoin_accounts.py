@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import subprocess
 import sys
 from dataclasses import replace
@@ -22,6 +23,7 @@ from primegap.bitcoin.keys import account_key, account_private_key
 from primegap.bitcoin.networks import Network
 from primegap.bitcoin.paths import format_path, parse_path_untrusted
 from primegap.bitcoin.scripts import ScriptType
+from primegap.bitcoin.xpub import parse_xpub_untrusted
 
 ENTROPY = bytes(16)
 KEY = account_key(ENTROPY, Network.MAINNET, 0)
@@ -151,21 +153,35 @@ def test_bad_descriptors(name: str) -> None:
     assert type(caught.value) is error
 
 
-def test_a_key_that_is_not_on_the_curve_is_left_to_bdk() -> None:
-    import hashlib
-
-    from primegap.bitcoin.xpub import _ALPHABET, parse_xpub_untrusted
-
-    raw = bytearray(parse_xpub_untrusted(KEY.xpub, Network.MAINNET).raw)
-    raw[45:] = b"\x02" + b"\xff" * 32
+def encode_xpub(raw: bytes) -> str:
+    """Write an extended key: base58 with a checksum."""
+    alphabet = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
     check = hashlib.sha256(hashlib.sha256(raw).digest()).digest()[:4]
-    number = int.from_bytes(bytes(raw) + check, "big")
-    text = ""
+    number, text = int.from_bytes(raw + check, "big"), ""
     while number:
         number, digit = divmod(number, 58)
-        text = _ALPHABET[digit] + text
+        text = alphabet[digit] + text
+    return text
+
+
+RAW = parse_xpub_untrusted(KEY.xpub, Network.MAINNET).raw
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        RAW[:45] + b"\x02" + b"\xff" * 32,
+        RAW[:45] + b"\x04" + RAW[46:],
+        RAW[:45] + b"\x00" + RAW[46:],
+        bytes.fromhex("04b24746") + RAW[4:],
+        bytes.fromhex("0488b21f") + RAW[4:],
+    ],
+    ids=["not on the curve", "uncompressed", "private", "zpub", "unknown"],
+)
+def test_keys_that_are_none(raw: bytes) -> None:
+    assert encode_xpub(RAW) == KEY.xpub
     with pytest.raises(AccountFormatError):
-        Account.from_key(replace(KEY, xpub=text), Network.MAINNET)
+        Account.from_key(replace(KEY, xpub=encode_xpub(raw)), Network.MAINNET)
 
 
 @pytest.mark.parametrize(

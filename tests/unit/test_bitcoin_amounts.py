@@ -51,6 +51,11 @@ def test_units() -> None:
     assert format_sats(Satoshi(1)) == "1 sat"
 
 
+def test_coins_without_value_are_called_so() -> None:
+    assert Network.MAINNET.currency == "BTC"
+    assert {n.currency for n in Network if n.is_test} == {"tBTC"}
+
+
 def test_fee_rates_are_rounded_up() -> None:
     assert format_fee_rate(3000) == "3.00 sat/vB"
     assert format_fee_rate(3001) == "3.01 sat/vB"

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import bdkpython as bdk
 import pytest
+from tests.bitcoin_kit import edit_input, funded_wallet
 
 from primegap.bitcoin.accounts import Account
 from primegap.bitcoin.errors import (
@@ -15,6 +16,7 @@ from primegap.bitcoin.errors import (
     MnemonicChecksumError,
     MnemonicLengthError,
     MnemonicWordError,
+    SigningFaultError,
 )
 from primegap.bitcoin.keys import (
     AccountSigner,
@@ -26,6 +28,7 @@ from primegap.bitcoin.keys import (
     words_to_entropy,
 )
 from primegap.bitcoin.networks import Network
+from primegap.bitcoin.psbt_fields import InputField
 from primegap.bitcoin.scripts import ScriptType
 
 ENTROPY = bytes(range(32))
@@ -171,6 +174,13 @@ def test_a_signer_shows_nothing() -> None:
     signer = AccountSigner.from_entropy(ENTROPY, Network.REGTEST, 0)
     assert repr(signer) == str(signer) == f"{signer}" == "<AccountSigner>"
     assert not hasattr(signer, "__dict__")
+
+
+def test_the_library_refuses_to_sign_less_than_everything() -> None:
+    wallet = funded_wallet()
+    psbt = edit_input(wallet.pay(10_000), 0, InputField.SIGHASH_TYPE, b"\x02\0\0\0")
+    with pytest.raises(SigningFaultError):
+        wallet.signer.sign(psbt)
 
 
 def test_a_closed_signer_does_not_sign() -> None:

@@ -745,6 +745,13 @@ def test_refusals(name: str) -> None:
     assert caught.value.hint.endswith(".")
 
 
+def test_every_warning_has_a_sentence_and_a_severity() -> None:
+    hints = {kind.hint for kind in WarningKind}
+    assert len(hints) == len(WarningKind)
+    assert all(hint.endswith(".") for hint in hints)
+    assert {kind.severity for kind in WarningKind} == set(Severity)
+
+
 def test_every_refusal_has_a_code_of_its_own() -> None:
     def below(root: type[Any]) -> set[type[Any]]:
         return {root}.union(*(below(child) for child in root.__subclasses__()))

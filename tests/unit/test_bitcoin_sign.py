@@ -26,6 +26,7 @@ from primegap.bitcoin.errors import (
     BadSignatureError,
     IncompleteError,
     OtherTransactionError,
+    PsbtFormatError,
     PsbtRefusedError,
     PsbtTrailingBytesError,
     ReviewMismatchError,
@@ -253,6 +254,16 @@ def test_the_coin_may_be_known_from_its_transaction_only() -> None:
     assert finished.txid == REVIEW.txid
 
 
+def test_a_draft_that_knows_nothing_of_its_coins_is_judged_on_finishing() -> None:
+    draft = PSBT
+    for position in range(3):
+        draft = edit_input(draft, position, InputField.WITNESS_UTXO, None)
+        draft = edit_input(draft, position, InputField.NON_WITNESS_UTXO, None)
+    merged = merge_signed(draft, SIGNED)
+    with pytest.raises(PsbtRefusedError):
+        finalise(merged)
+
+
 def test_an_incomplete_transaction_is_not_finished() -> None:
     with pytest.raises(IncompleteError):
         finalise(PSBT)
@@ -267,6 +278,12 @@ def test_a_wrong_signature_does_not_finish() -> None:
     wrong = signature[:30] + bytes((signature[30] ^ 1,)) + signature[31:]
     with pytest.raises(PsbtRefusedError):
         finalise(edit_input(SIGNED, 0, InputField.PARTIAL_SIG, wrong, key))
+
+
+def test_what_the_library_cannot_read_is_not_finished() -> None:
+    odd = edit_input(SIGNED, 0, InputField.TAP_LEAF_SCRIPT, b"\xc0", b"\x02" + bytes(32))
+    with pytest.raises(PsbtFormatError):
+        finalise(odd)
 
 
 @pytest.mark.parametrize("data", [b"", b"psbt\xff", PSBT[:-1], SIGNED + b"\0"])

@@ -8,12 +8,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote_to_bytes
 
 from primegap.bitcoin.amounts import Satoshi, format_btc, parse_amount
-from primegap.bitcoin.errors import (
-    AddressFormatError,
-    AmountFormatError,
-    UriFormatError,
-    UriRequirementError,
-)
+from primegap.bitcoin.errors import AmountFormatError, UriFormatError, UriRequirementError
 
 if TYPE_CHECKING:
     from primegap.bitcoin.networks import Network
@@ -62,8 +57,7 @@ def parse_payment_request(text: str, network: Network) -> PaymentRequest:
         raise UriFormatError("parameters without the scheme")
     script = script_of_address(written, network)
     address = address_of_script(script, network)
-    if address is None:
-        raise AddressFormatError("not an address")
+    assert address is not None  # the script came from one
     parameters = _parameters(query) if mark else {}
     amount = parameters.get("amount")
     return PaymentRequest(

@@ -43,9 +43,8 @@ def own_claims(account: Account, derivations: Iterable[Derivation]) -> tuple[Own
 
 
 def is_proved(account: Account, claim: OwnClaim, script: bytes) -> bool:
-    """Derive key and script again: tell whether the claim holds for this output script."""
-    if claim.place is None:
-        return False
+    """Derive key and script again: tell whether a claim with a place holds for this script."""
+    assert claim.place is not None  # nothing outside the account can be derived here
     derived_key = account.public_key(claim.key, claim.place)
     derived_script = account.script(claim.place.keychain, claim.place.index)
     return derived_key == claim.public_key and derived_script == script

@@ -27,11 +27,6 @@ class ExtendedKey:
     "The 78 bytes of BIP-32, without checksum."
 
     @property
-    def version(self) -> bytes:
-        """Four bytes that name the kind of network."""
-        return self.raw[:4]
-
-    @property
     def depth(self) -> int:
         """Steps from the master key."""
         return self.raw[4]
@@ -77,10 +72,7 @@ def _decode_base58(text: str) -> bytes:
         if digit < 0:
             raise AccountFormatError("an extended key with a foreign character")
         number = number * 58 + digit
-    try:
-        data = number.to_bytes(_XPUB_BYTES + 4, "big")
-    except OverflowError:
-        raise AccountFormatError("an extended key that is too large") from None
+    data = number.to_bytes(_XPUB_BYTES + 4, "big")  # 111 digits never need more
     payload, checksum = data[:_XPUB_BYTES], data[_XPUB_BYTES:]
     if sha256d(payload)[:4] != checksum:
         raise AccountFormatError("an extended key with a wrong checksum")
