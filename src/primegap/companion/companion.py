@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from primegap.airgap import UrEncoder
+    from primegap.bitcoin.review_values import Review
     from primegap.companion.device_link import DeviceLink
     from primegap.companion.state import PairedDevice
     from primegap.companion.wallet import (
@@ -128,14 +130,23 @@ class Companion:
         """Short fingerprint of the session; empty without one."""
         return "" if self._link is None else self._link.fingerprint
 
-    async def pair(self, code: str, on_fingerprint: Callable[[str], None]) -> PairedDevice:
-        """Pair with the device that shows this code (the text of its QR code)."""
+    def read_pairing_code(self, code: str) -> PairingLink:
+        """Check the text of a pairing code before anything is done with it.
+
+        Raises:
+            AlreadyPairedError: a device is paired.
+            PairingCodeError: the text is no pairing code.
+        """
         if self.state.device() is not None:
             raise AlreadyPairedError("a device is paired")
         try:
-            link = PairingLink.parse_untrusted(code)
+            return PairingLink.parse_untrusted(code.strip())
         except QuantumLinkError as error:
             raise PairingCodeError("this is not a pairing code") from error
+
+    async def pair(self, code: str, on_fingerprint: Callable[[str], None]) -> PairedDevice:
+        """Pair with the device that shows this code (the text of its QR code)."""
+        link = self.read_pairing_code(code)
         return await (await self.link()).pair(link, on_fingerprint)
 
     async def unpair(self) -> None:
@@ -198,15 +209,18 @@ class Companion:
             raise NoAccountError("no account is known")
         return accounts[0]
 
+    def _parse(self, stored: StoredAccount) -> Account:
+        return Account.parse_untrusted(
+            stored.external, stored.internal, self.network, name=stored.name
+        )
+
     async def _wallet(self) -> AccountWallet:
         from primegap.companion.wallet import AccountWallet
 
         stored = self.account()
         wallet = self._wallets.get(stored.id)
         if wallet is None:
-            account = Account.parse_untrusted(
-                stored.external, stored.internal, self.network, name=stored.name
-            )
+            account = self._parse(stored)
             wallet = await asyncio.to_thread(AccountWallet, account, self.state.wallets)
             self._wallets[stored.id] = wallet
         return wallet
@@ -340,15 +354,48 @@ class Companion:
         if payment.stage != BROADCAST:
             self.state.drop_payment(payment.txid)
 
+    def payments(self) -> list[Payment]:
+        """Return the payments of the known accounts of this network, newest first."""
+        accounts = {account.id for account in self.accounts()}
+        return [payment for payment in self.state.payments() if payment.account in accounts]
+
     def unfinished(self) -> list[Payment]:
-        """Return payments that were begun and not broadcast."""
-        return [payment for payment in self.state.payments() if payment.stage != BROADCAST]
+        """Return payments that were begun and not broadcast, newest first."""
+        return [payment for payment in self.payments() if payment.stage != BROADCAST]
+
+    def review(self, payment: Payment) -> Review:
+        """Review a payment as the device does: amounts, change and warnings from its own bytes.
+
+        Raises:
+            PaymentError: the stored payment does not hold together.
+        """
+        from primegap.bitcoin.review import review_psbt
+
+        stored = next((item for item in self.accounts() if item.id == payment.account), None)
+        if stored is None:
+            raise PaymentError("the payment is of another account")
+        try:
+            return review_psbt(bytes.fromhex(payment.psbt), self._parse(stored))
+        except BitcoinError as error:
+            raise PaymentError("the stored payment does not hold together") from error
 
     # -- air gap --------------------------------------------------------------------------------
 
-    def payment_frames(self, payment: Payment, max_fragment_bytes: int) -> Callable[[], str]:
-        """Return a function that gives the texts of an endless animated QR code of the PSBT."""
+    def payment_encoder(
+        self, payment: Payment, max_fragment_bytes: int, *, first: int = 1
+    ) -> UrEncoder:
+        """Return the writer of the endless animated QR code of a payment.
+
+        Args:
+            payment: the payment to sign.
+            max_fragment_bytes: see `primegap.airgap.DENSITIES`.
+            first: number of the frame to begin with, 1 to 2^32 - 1.
+        """
         from primegap.airgap import UrEncoder, psbt_to_ur
 
         ur = psbt_to_ur(bytes.fromhex(payment.psbt))
-        return UrEncoder(ur.ur_type, ur.cbor, max_fragment_bytes).next_part
+        return UrEncoder(ur.ur_type, ur.cbor, max_fragment_bytes, first_seq_num=first)
+
+    def payment_frames(self, payment: Payment, max_fragment_bytes: int) -> Callable[[], str]:
+        """Return a function that gives the texts of an endless animated QR code of the PSBT."""
+        return self.payment_encoder(payment, max_fragment_bytes).next_part

@@ -28,7 +28,13 @@ from primegap.quantumlink.aio.errors import (
     PeerResetError,
     SessionEndedError,
 )
-from primegap.quantumlink.aio.events import Connected, Disconnected, Unpaired
+from primegap.quantumlink.aio.events import (
+    Connected,
+    Disconnected,
+    PortAttached,
+    PortLost,
+    Unpaired,
+)
 from primegap.quantumlink.aio.reconnect import Reconnector
 from primegap.quantumlink.api import bitcoin as routes
 from primegap.quantumlink.api import system
@@ -83,8 +89,8 @@ class DeviceLink:
 
     @property
     def connected(self) -> bool:
-        """Whether a session is up."""
-        return self._connected.is_set()
+        """Whether a session is up and packets can flow."""
+        return self._connected.is_set() and self._driver is not None and self._driver.has_port
 
     async def start(self) -> None:
         """Bring the adapter up; with a paired device, connect and stay connected.
@@ -147,6 +153,8 @@ class DeviceLink:
                     await self._stop_keeping()
                     await driver.flush()
                     driver.detach()
+                case PortAttached() | PortLost():
+                    pass
                 case _:
                     continue
             self.on_change()
