@@ -380,6 +380,61 @@ def test_a_download_may_be_left_early_and_bounded() -> None:
     virtual(scenario())
 
 
+def test_the_answer_of_a_download_is_written_in_order() -> None:
+    async def scenario() -> None:
+        async with connected() as (_, client, server):
+            header = DownloadBenchmarkHeader(hash=bytes(32))
+            part_header = DownloadBenchmarkPartHeader()
+
+            async def clumsy(
+                call: Call,
+                params: DownloadBenchmarkParams,
+                answer: DownloadAnswer[DownloadBenchmarkHeader, DownloadBenchmarkPartHeader],
+            ) -> None:
+                with pytest.raises(LocalError):
+                    answer.part(part_header)
+                await answer.start(header)
+                with pytest.raises(LocalError):
+                    await answer.start(header)
+                async with answer.part(part_header) as part:
+                    await part.write(b"body")
+                    with pytest.raises(LocalError):
+                        await answer.part(part_header).__aenter__()
+                with pytest.raises(LocalError):
+                    await part.write(b"late")
+
+            server.on_download(DownloadPassportBenchmark, clumsy)
+            params = DownloadBenchmarkParams(length=4)
+            async with client.download(DownloadPassportBenchmark, params) as download:
+                bodies = [await part.read_all(10) async for part in download.parts]
+            assert bodies == [b"body"]
+
+    virtual(scenario())
+
+
+def test_parts_that_are_not_read_are_passed_over() -> None:
+    async def scenario() -> None:
+        async with connected() as (_, client, server):
+
+            async def many(
+                call: Call,
+                params: DownloadBenchmarkParams,
+                answer: DownloadAnswer[DownloadBenchmarkHeader, DownloadBenchmarkPartHeader],
+            ) -> None:
+                await answer.start(DownloadBenchmarkHeader(hash=bytes(32)))
+                for number in range(5):
+                    async with answer.part(DownloadBenchmarkPartHeader()) as part:
+                        await part.write(bytes([number]) * 50_000)
+
+            server.on_download(DownloadPassportBenchmark, many)
+            params = DownloadBenchmarkParams(length=4)
+            async with client.download(DownloadPassportBenchmark, params) as download:
+                firsts = [(await anext(part))[0] async for part in download.parts]
+            assert firsts == [0, 1, 2, 3, 4]
+
+    virtual(scenario())
+
+
 def test_a_download_without_parts() -> None:
     async def scenario() -> None:
         async with connected() as (pair, _, _server):

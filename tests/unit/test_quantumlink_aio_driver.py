@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Coroutine
 
 import pytest
 
-from primegap.quantumlink import Invite, LocalError, PairingToken
+from primegap.quantumlink import Identity, Invite, LocalError, PairingToken
 from primegap.quantumlink.aio import (
     AttemptReplacedError,
     Connected,
@@ -16,6 +17,7 @@ from primegap.quantumlink.aio import (
     DriverClosedError,
     HandshakeTimeoutError,
     Impairment,
+    LinkDriver,
     LinkStream,
     MemoryLink,
     Paired,
@@ -31,7 +33,8 @@ from primegap.quantumlink.aio import (
 )
 from primegap.quantumlink.aio.simulation import DriverPair
 from primegap.quantumlink.aio.virtual_clock import VirtualClockLoop, run_virtual
-from primegap.quantumlink.session import LinkConfig, NoPeerError, NoSessionError
+from primegap.quantumlink.session import LinkConfig, LinkEngine, NoPeerError, NoSessionError
+from primegap.quantumlink.session.simulation import seeded_rng
 from primegap.quantumlink.suite import NATIVE, REFERENCE, Pattern, Suite
 
 LOST = Impairment(loss=1.0)
@@ -423,6 +426,23 @@ def test_the_reconnector_waits_for_a_pairing() -> None:
             await task  # ends with the driver
 
     virtual(scenario())
+
+
+async def test_it_runs_on_a_real_clock_and_on_one_that_is_handed_in() -> None:
+    """The only test here that waits for real, a few milliseconds."""
+    async with DriverPair() as pair:
+        rng = seeded_rng("another phone")
+        identity = Identity.generate(NATIVE, "another phone", rng)
+        config = LinkConfig.for_suite(NATIVE)
+        engine = LinkEngine(config, identity, rng=rng, now_s=time.monotonic())
+        async with LinkDriver(engine, clock=time.monotonic) as phone:
+            phone.bind_peer(pair.device_identity.bundle)
+            pair.device.bind_peer(identity.bundle)
+            link = MemoryLink()
+            phone.attach(link.a)
+            pair.device.attach(link.b)
+            await phone.connect()
+            assert await phone.probe(5.0)
 
 
 # --- the clock ------------------------------------------------------------------------------------

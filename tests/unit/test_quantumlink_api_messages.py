@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 
 import pytest
 
 from primegap.quantumlink.api import BITCOIN_APP, Empty, MessageCodec, cbor_codec
-from primegap.quantumlink.api.app_store import AppVersion
+from primegap.quantumlink.api.app_store import AppVersion, ListAppsResponse
 from primegap.quantumlink.api.backup import RestoreShardParams, SeedFingerprint
 from primegap.quantumlink.api.bitcoin import (
     MAX_PSBT_VALUE_BYTES,
+    ActiveSeedFingerprint,
     RequestSignPsbt,
     SignPsbtError,
     SignPsbtParams,
@@ -27,6 +29,7 @@ from primegap.quantumlink.api.firmware import (
     FirmwareUpdateNotAvailable,
 )
 from primegap.quantumlink.api.fx import ExchangeRate, PricePoint
+from primegap.quantumlink.api.onboarding import OnboardingState
 from primegap.quantumlink.api.security_check import (
     ChallengeProof,
     RunSecurityCheckInitiatorEvent,
@@ -194,3 +197,100 @@ def test_claimed_lengths_reserve_nothing() -> None:
         data = b"\xa2\x61x" + bytes.fromhex(head) + b"\x7f" + b"\xff" * 7
         with pytest.raises(BadValueError):
             cbor_codec(EchoParams).decode_untrusted(data)
+
+
+# RFC 8949, appendix A: items a reader must be able to skip. Two unassigned simple values of that
+# list stand below: API 4.2 accepts known simple values only.
+WELL_FORMED = """
+00 01 0a 17 1818 1819 1864 1903e8 1a000f4240 1b000000e8d4a51000 1bffffffffffffffff
+c249010000000000000000 3bffffffffffffffff c349010000000000000000 20 29 3863 3903e7
+f90000 f98000 f93c00 fb3ff199999999999a f93e00 f97bff fa47c35000 fa7f7fffff fb7e37e43c8800759c
+f90001 f90400 f9c400 fbc010666666666666 f97c00 f97e00 f9fc00 fa7f800000 fa7fc00000 faff800000
+fb7ff0000000000000 fb7ff8000000000000 fbfff0000000000000 f4 f5 f6 f7
+c074323031332d30332d32315432303a30343a30305a c11a514b67b0 c1fb41d452d9ec200000 d74401020304
+d818456449455446 d82076687474703a2f2f7777772e6578616d706c652e636f6d
+40 4401020304 60 6161 6449455446 62225c 62c3bc 63e6b0b4 64f0908591
+80 83010203 8301820203820405 98190102030405060708090a0b0c0d0e0f101112131415161718181819
+a0 a201020304 a26161016162820203 826161a161626163
+a56161614161626142616361436164614461656145
+5f42010243030405ff 7f657374726561646d696e67ff 9fff 9f018202039f0405ffff 9f01820203820405ff
+83018202039f0405ff 83019f0203ff820405
+9f0102030405060708090a0b0c0d0e0f101112131415161718181819ff
+bf61610161629f0203ffff 826161bf61626163ff bf6346756ef563416d7421ff
+"""
+
+# RFC 8949, appendix F: items that are not well-formed, each for a reason of its own.
+NOT_WELL_FORMED = """
+18 19 1a 1b 1901 1a0102 1b01020304050607 38 58 78 98 9a01ff00 b8 d8 f8 f900 fa0000 fb000000
+41 61 5affffffff00 5bffffffffffffffff010203 7affffffff00 7b7fffffffffffffff010203
+81 818181818181818181 8200 a1 a20102 a100 a2000000 c0
+5f4100 7f6100 9f 9f0102 bf bf01020102 819f 9f8000 9f9f9f9f9fffffffff 9f819f819f9fffffff
+1c 1d 1e 3c 3d 3e 5c 5d 5e 7c 7d 7e 9c 9d 9e bc bd be dc dd de fc fd fe
+f800 f801 f818 f81f 5f00ff 5f21ff 5f6100ff 5f80ff 5fa0ff 5fc000ff 5fe0ff 7f4100ff
+5f5f4100ffff 7f7f6100ffff ff 81ff 8200ff a1ff a1ff00 a100ff a20000ff 9f81ff
+9f829f819f9fffffffff bf00ff bf000000ff 1f 3f df f0 f8ff
+"""
+
+
+@pytest.mark.parametrize("item", WELL_FORMED.split())
+def test_unknown_fields_may_hold_any_item(item: str) -> None:
+    skipped = b"\xa2\x63new" + bytes.fromhex(item) + b"\x67message\x62hi"
+    assert cbor_codec(EchoParams).decode_untrusted(skipped) == EchoParams(message="hi")
+    nested = b"\xa2\x63new\x9f" + bytes.fromhex(item) * 2 + b"\xff\x67message\x62hi"
+    assert cbor_codec(EchoParams).decode_untrusted(nested) == EchoParams(message="hi")
+
+
+@pytest.mark.parametrize("item", NOT_WELL_FORMED.split())
+def test_unknown_fields_must_be_well_formed(item: str) -> None:
+    with pytest.raises(BadValueError):
+        cbor_codec(EchoParams).decode_untrusted(
+            b"\xa2\x67message\x62hi\x63new" + bytes.fromhex(item)
+        )
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        b"\xa2\x64psbt\x9a\x00\x0f\x42\x40" + b"\xc1\x05" * 1_000_000,
+        b"\xa2\x64psbt\x9f" + b"\x05" * 2_000_000 + b"\xff",
+        b"\xbf" + b"\x60\x00" * 1_000_000 + b"\xff",
+        b"\xa2\x60\x9f" + b"\x00" * 2_000_000 + b"\xff",
+        b"\xc1" * 2_000_000 + b"\xa0",
+        b"\xa2\x6aaccount_id\x7f" + b"\x61a" * 1_000_000 + b"\xff",
+    ],
+    ids=["tagged-items", "indefinite-items", "empty-keys", "skipped-items", "tags", "text-pieces"],
+)
+def test_messages_made_to_take_long_are_refused(hostile: bytes) -> None:
+    with pytest.raises(BadValueError, match="more than 131072 items"):
+        cbor_codec(SignPsbtParams).decode_untrusted(hostile)
+
+
+@pytest.mark.parametrize(
+    ("kind", "wrong"),
+    [
+        (EchoParams, EchoParams(message=b"bytes")),  # type: ignore[arg-type]
+        (EchoParams, TimezoneResponse(offset_minutes=0, zone="UTC")),
+        (SignPsbtParams, SignPsbtParams(account_id="a", psbt="text")),  # type: ignore[arg-type]
+        (PricePoint, PricePoint(rate="1", timestamp=1)),  # type: ignore[arg-type]
+        (ActiveSeedFingerprint, ActiveSeedFingerprint(fingerprint="f", has_passphrase=1)),  # type: ignore[arg-type]
+        (ListAppsResponse, ListAppsResponse(apps=[])),  # type: ignore[arg-type]
+        (AppVersion, (1, 2, 3)),
+        (OnboardingState, "Completed"),
+    ],
+)
+def test_values_of_another_type_are_a_local_fault(kind: type, wrong: object) -> None:
+    codec: MessageCodec[object] = cbor_codec(kind)
+    with pytest.raises(LocalError):
+        codec.encode(wrong)
+
+
+@pytest.mark.parametrize("kind", [complex, dict[str, int], int | str, int])
+def test_messages_are_declared_with_known_types(kind: object) -> None:
+    @dataclasses.dataclass(frozen=True)
+    class Odd:
+        field: object
+
+    Odd.__annotations__["field"] = kind
+    codec: MessageCodec[Odd] = MessageCodec(Odd)
+    with pytest.raises(LocalError):
+        codec.encode(Odd(1))

@@ -7,8 +7,11 @@ from collections.abc import Callable
 import pytest
 
 from primegap.quantumlink.codec import MAX_U64
+from primegap.quantumlink.errors import LocalError
 from primegap.quantumlink.rpc import (
     PART_END,
+    AppId,
+    AppRouteKey,
     EventReader,
     FinalResponse,
     LaneReader,
@@ -25,6 +28,8 @@ from primegap.quantumlink.rpc import (
     ProgressValue,
     ResetCode,
     RpcError,
+    ServiceId,
+    ServiceRouteKey,
     TrailingBytesError,
     TruncatedError,
     UnexpectedFrameKindError,
@@ -244,3 +249,20 @@ def test_framing_examples_of_the_specification() -> None:  # API 3.3
     assert encode_tagged_part(PartTag.HEADER, b"\xa0").hex() == "010100000000000000a0"
     assert encode_tagged_part(PartTag.BODY, b"hello").hex() == "02050000000000000068656c6c6f"
     assert PART_END.hex() == "030000000000000000"
+
+
+def test_route_keys_are_checked_when_they_are_made() -> None:
+    for make in (
+        lambda: AppRouteKey(AppId(bytes(15)), 1),
+        lambda: AppRouteKey(AppId(bytes(16)), 2**32),
+        lambda: ServiceRouteKey(ServiceId(2**64), 1),
+        lambda: ServiceRouteKey(ServiceId(-1), 1),
+        lambda: ServiceRouteKey(ServiceId(1), -1),
+    ):
+        with pytest.raises(LocalError):
+            make()
+
+
+def test_the_scope_of_a_key_is_what_permissions_are_given_for() -> None:
+    assert AppRouteKey(AppId(b"Bitcoin Wallet\0\0"), 1).scope == b"Bitcoin Wallet\0\0"
+    assert ServiceRouteKey(ServiceId(3), 1).scope == 3

@@ -411,7 +411,7 @@ class LinkDriver:
         self.detach()
         self._arm_timer()
         if self._attempt is not None and not self._attempt.done():
-            self._attempt.set_result(False)
+            self._attempt.set_exception(DriverClosedError("the driver was closed"))
         for feed in list(self._feeds):
             feed.close()
         await asyncio.gather(*self._stopping, return_exceptions=True)

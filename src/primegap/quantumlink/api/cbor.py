@@ -18,6 +18,11 @@ MAX_DEPTH: Final = 256
 "Deepest nesting, the message's own map being level 1 (API 4.2)."
 MAX_NAME_BYTES: Final = 4096
 "Longest map key or variant name (API 4.2)."
+MAX_HEADS: Final = 131_072
+"""Items of a message that are read one by one, which takes some microseconds each. The longest
+useful message, three years of hourly prices, has about as many; a field of bytes in its usual form
+counts as one. Without a limit, two megabytes of tags and empty keys would keep a device busy for
+seconds."""
 
 UNSIGNED: Final = 0
 NEGATIVE: Final = 1
@@ -160,12 +165,13 @@ class CborReader:
     Every method raises `BadValueError`, and nothing else, when something else comes next.
     """
 
-    __slots__ = ("_data", "_end", "_pos")
+    __slots__ = ("_data", "_end", "_heads", "_pos")
 
     def __init__(self, data: bytes) -> None:
         self._data = data
         self._pos = 0
         self._end = len(data)
+        self._heads = 0
 
     @property
     def remaining(self) -> int:
@@ -336,6 +342,9 @@ class CborReader:
         """Read a head: major type, additional information, argument (0 if indefinite)."""
         initial = self._peek()
         self._pos += 1
+        self._heads += 1
+        if self._heads > MAX_HEADS:
+            raise BadValueError(f"a message has more than {MAX_HEADS} items")
         major, info = initial >> 5, initial & 0x1F
         if info < 24:
             return major, info, info
