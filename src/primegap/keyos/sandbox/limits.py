@@ -9,9 +9,11 @@ from typing import Final
 MIB: Final = 1 << 20
 ADDRESS_SPACE: Final = 2048 * MIB  # interpreter, BDK and Argon2id's 64 MiB fit many times
 FILE_SIZE: Final = 16 * MIB  # eight of the largest memory objects; a wallet's state is far smaller
-OPEN_FILES: Final = {"panel": 256}  # the panel holds a connection for each watcher of the page
-OPEN_FILES_OTHERS: Final = 128
-"With FILE_SIZE it also bounds memory objects, which ADDRESS_SPACE does not see: 2 GiB."
+OPEN_FILES: Final = {"app": 128, "radio": 128, "panel": 1024, "service": 1024}
+"""With FILE_SIZE this also bounds an app's memory objects, which ADDRESS_SPACE does not see: 2 GiB.
+
+Under one user id, the kernel refuses to pass on descriptors to whoever's limit is below the number
+that all processes of the user have on the way: so no app can keep a service from answering."""
 THREADS: Final = 64  # of one user id; asyncio's pool has at most 32
 OOM_SCORE: Final = {"app": 900, "radio": 600, "panel": 300, "service": 300}
 "Out of memory, the kernel ends apps first and core (0) last."
@@ -27,9 +29,11 @@ def apply_limits(profile: str) -> None:
     for which, value in (
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_AS, ADDRESS_SPACE),
-        (resource.RLIMIT_NOFILE, OPEN_FILES.get(profile, OPEN_FILES_OTHERS)),
+        (resource.RLIMIT_NOFILE, OPEN_FILES[profile]),
         (resource.RLIMIT_FSIZE, FILE_SIZE),
         (resource.RLIMIT_NPROC, THREADS),
         (resource.RLIMIT_MSGQUEUE, 0),
     ):
-        resource.setrlimit(which, (value, value))
+        hard = resource.getrlimit(which)[1]
+        allowed = value if hard == resource.RLIM_INFINITY else min(value, hard)
+        resource.setrlimit(which, (allowed, allowed))
