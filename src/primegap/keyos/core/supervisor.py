@@ -24,6 +24,7 @@ from primegap.keyos.api.core import (
 from primegap.keyos.channel import Channel, channel_pair, check_object, close_fds, seal_object
 from primegap.keyos.core.builtin import PACKAGE
 from primegap.keyos.core.order import FIRST_UID, Runtime, launch_order
+from primegap.keyos.core.quota import CHECK_INTERVAL_S, Quotas
 from primegap.keyos.core.router import Action, CloseConnection, Router, ToClient, ToService
 from primegap.keyos.errors import ChannelClosedError, FrameError, RequestError, Status
 from primegap.keyos.frame import (
@@ -47,6 +48,7 @@ RESTART_DELAYS_S: Final = (0.1, 0.5, 1.0, 2.0, 5.0)  # of a process that is not 
 STABLE_AFTER_S: Final = 30.0  # a process that ran this long starts again without delay
 MAX_STDERR_LINE: Final = 4096
 STOP_GRACE_S: Final = 1.0
+CHANNEL_LOST_GRACE_S: Final = 1.0  # the process that waits for a dead one may be slow to be served
 MAX_WAITING_CONNECTS: Final = 32  # of one process: as many as it may have connections
 
 
@@ -109,15 +111,30 @@ class Supervisor:
         self._radio_waiters: list[asyncio.Future[socket.socket]] = []
         self._radio_host_end: socket.socket | None = None
         self._late_started = False
+        self._quotas = Quotas(
+            {m.role: data / m.role for m in table.manifests.values() if m.storage and not m.system}
+        )
         self._router.process_started("core")
 
     # -- start and end --------------------------------------------------------------------------
 
     def start_first(self) -> None:
         """Start what the first screen needs."""
+        self._tasks.add(self._loop.create_task(self._watch_quotas()))
         for manifest in self._table.manifests.values():
             if manifest.first and manifest.role != "core":
                 self._start(manifest.role)
+
+    async def _watch_quotas(self) -> None:
+        while not self._stopping:
+            await asyncio.sleep(CHECK_INTERVAL_S)
+            went_over, came_back = await asyncio.to_thread(self._quotas.check)
+            for role in went_over:
+                self._journal.event("over-quota", role=role)
+                if role in self._running:
+                    self._running[role].popen.kill()
+            for role in came_back:
+                self._restart(role)
 
     def _start_late(self) -> None:
         if self._late_started:
@@ -232,7 +249,13 @@ class Supervisor:
             self._journal.line(running.manifest.role, line)
 
     def _channel_lost(self, running: Running) -> None:
-        """End a process whose channel is closed, broken or not read: its callers must not wait."""
+        """End a process whose channel is closed, broken or not read: its callers must not wait.
+
+        A process that is ending anyway loses its channels first; its own status says why.
+        """
+        self._loop.call_later(CHANNEL_LOST_GRACE_S, self._end_without_channel, running)
+
+    def _end_without_channel(self, running: Running) -> None:
         if self._running.get(running.manifest.role) is running:
             running.popen.kill()
 
@@ -267,7 +290,7 @@ class Supervisor:
         self._loop.call_later(delay, self._restart, role)
 
     def _restart(self, role: str) -> None:
-        if self._stopping or role in self._running:
+        if self._stopping or role in self._running or role in self._quotas.over:
             return
         if role == "radio":
             if self.radio_on:
@@ -486,12 +509,17 @@ class Supervisor:
         task.add_done_callback(functools.partial(self._core_answered, frame.correlation))
 
     def _core_answered(self, correlation: int, task: asyncio.Task[None]) -> None:
+        """Answer a request that was cancelled or failed too: the router counts it until then."""
         del self._core_calls[correlation]
-        if task.cancelled():
-            answer = Frame(
-                kind=Kind.ERROR, correlation=correlation, words=(Status.CANCELLED, 0, 0, 0)
-            )
-            self._perform(self._router.service_frame("core", answer))
+        status = Status.CANCELLED
+        if not task.cancelled():
+            error = task.exception()
+            if error is None:
+                return
+            status = Status.FAILED
+            self._journal.line("core", f"a request failed: {type(error).__name__}")
+        answer = Frame(kind=Kind.ERROR, correlation=correlation, words=(status, 0, 0, 0))
+        self._perform(self._router.service_frame("core", answer))
 
     async def _answer_core(self, frame: Frame) -> None:
         fds: list[int] = []
