@@ -8,6 +8,8 @@ from collections.abc import Callable, Coroutine
 
 import pytest
 
+from primegap.btp import Chunker
+from primegap.quantumlink import Close, StreamData, StreamOpening, encode_frame
 from primegap.quantumlink.aio import (
     Call,
     CallTimeoutError,
@@ -186,6 +188,27 @@ def test_a_transfer_fails_plainly_when_the_peer_forgot_the_session() -> None:
             assert server.running_calls == 0
             await fetch(client, 100_000, None)  # the reconnector has made another session
             task.cancel()
+
+    virtual(scenario())
+
+
+def test_a_stream_and_the_end_of_the_session_in_one_record() -> None:
+    async def scenario() -> None:
+        async with DriverPair() as pair:
+            await pair.connect()
+            serve(pair)
+            opening = StreamOpening(1000, 1000, RequestPassportEcho.key.encode())
+            session = pair.phone._engine._sessions.current
+            assert session is not None
+            stream_id = pair.phone.open_stream(b"x").stream_id
+            body = encode_frame(StreamData(stream_id, 0, False, opening, b"x"))
+            record = session._seal(body + encode_frame(Close(9)))
+            for packet in Chunker(1000).chunk(record):
+                await pair.link.a.send(packet)
+            await asyncio.sleep(0.1)
+            assert not pair.device.is_connected
+            assert pair.device.has_port
+            await pair.connect()
 
     virtual(scenario())
 

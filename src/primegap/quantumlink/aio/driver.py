@@ -38,6 +38,7 @@ from primegap.quantumlink.session import (
     LinkEvent,
     MissingStreamError,
     NewPeer,
+    NoSessionError,
     OutgoingRecord,
     PeerStatus,
     PeerStatusChanged,
@@ -436,8 +437,8 @@ class LinkDriver:
     def _accept(self, stream_id: int, header: bytes) -> None:
         try:
             self._engine.inbound_state(stream_id)
-        except MissingStreamError:
-            return  # over already
+        except (MissingStreamError, NoSessionError):
+            return  # over already: the peer took it back, or ended the session with the same record
         if self._stream_handler is None:
             self._engine.reset(stream_id, Halves.BOTH, ResetCode.UNKNOWN_ROUTE)
         else:
