@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from walking_support import eventually, kill, other_companion, system
+from walking_support import eventually, kill, other_companion, processes_of, system
 
 from primegap.bitcoin.accounts import Account
 from primegap.bitcoin.keys import account_key
@@ -182,6 +182,7 @@ async def test_a_killed_radio_comes_back_and_nothing_is_lost(funded: Demo) -> No
     kill(funded, "radio")
     screen = await funded.finger.wait("review", 60)
     assert screen["screen"]["id"] == "review"
+    await eventually(lambda: processes_of(funded, "radio") != [])
     kill(funded, "radio")  # and once more while the person reads
     await funded.finger.approve("review")
     signed = await asyncio.wait_for(signing, 60)

@@ -96,8 +96,10 @@ class CompanionState:
             raise StateBusyError(f"{folder} is in use") from None
 
     def close(self) -> None:
-        """Release the directory."""
-        os.close(self._lock)
+        """Release the directory. Harmless when repeated."""
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
 
     @property
     def wallets(self) -> Path:

@@ -56,6 +56,9 @@ class StartedAir:
         """End the air."""
         self.process.kill()
         self.process.wait()
+        for pipe in (self.process.stdin, self.process.stdout):
+            if pipe is not None:
+                pipe.close()
         with contextlib.suppress(OSError):
             (self.folder / DOORS).unlink()
 

@@ -12,13 +12,43 @@ import functools
 import io
 import types
 import typing
-from typing import Any, ClassVar, TypeVar
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar, Final, NoReturn, TypeVar
 
 import cbor2
+from typing_extensions import override
 
 from primegap.keyos.errors import FrameError
 
 M = TypeVar("M", bound="Message")
+
+_MAX_DEPTH: Final = 16  # messages nest three deep
+
+
+class _NoTags(Mapping[int, Any]):
+    """Refuses every CBOR tag. No message has one, and decoding some takes minutes for a few kB:
+    decimal fractions of large integers, regular expressions, sets of colliding numbers.
+    """
+
+    @override
+    def __getitem__(self, tag: int) -> Any:
+        return self._refuse
+
+    @override
+    def __iter__(self) -> Iterator[int]:
+        return iter(())
+
+    @override
+    def __len__(self) -> int:
+        return 0
+
+    @staticmethod
+    def _refuse(decoder: object) -> NoReturn:
+        raise cbor2.CBORDecodeError("tags are not used")
+
+
+NO_TAGS: Final = _NoTags()
+"For `semantic_decoders` of the CBOR library, wherever an app's bytes are decoded."
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -63,7 +93,13 @@ def decode_message_untrusted(kind: type[M], data: bytes) -> M:
     """Return the message in these bytes; raise only FrameError."""
     stream = io.BytesIO(data)
     try:
-        plain = cbor2.load(stream)
+        plain = cbor2.load(
+            stream,
+            semantic_decoders=NO_TAGS,
+            max_depth=_MAX_DEPTH,
+            allow_indefinite=False,
+            strict_hashable_types=True,
+        )
     except (cbor2.CBORDecodeError, ValueError, RecursionError, OverflowError, MemoryError) as error:
         raise FrameError("payload is not CBOR") from error
     if stream.read(1):

@@ -22,10 +22,10 @@ from primegap.keyos.messages import Empty
 from primegap.keyos.storage import SealedFile
 from primegap.keyos.ui import screens
 from primegap.keyos.ui.canonical import encode_screen
-from primegap.quantumlink import Invite, PairingLink, PairingToken, session_fingerprint
+from primegap.quantumlink import NATIVE, Invite, PairingLink, PairingToken, session_fingerprint
 from primegap.quantumlink.aio.driver import LinkDriver
 from primegap.quantumlink.aio.errors import RefusedError
-from primegap.quantumlink.aio.events import Connected, Disconnected, Paired, Unpaired
+from primegap.quantumlink.aio.events import Connected, Disconnected, Paired, PortLost, Unpaired
 from primegap.quantumlink.aio.port import PortClosedError
 from primegap.quantumlink.aio.server import Call, CallRouter, allow_all
 from primegap.quantumlink.api import system
@@ -43,12 +43,13 @@ if TYPE_CHECKING:
     from primegap.keyos.messages import Message
     from primegap.keyos.process import Process
     from primegap.quantumlink import PeerBundle
-    from primegap.radio.host import RadioPort
+    from primegap.radio.host import ConnectionPort, RadioPort
     from primegap.radio.host_scheduler import RadioStatus
 
 TOKEN_BYTES: Final = 16
 MAX_WAITING_CALLS: Final = 32  # of one app that does not take them; further ones are refused
 FIRST_UNLOCK: Final = "Unlock the device first."
+CHIP_NOT_READY: Final = "The Bluetooth chip is not ready. Try again."
 
 
 class AppCalls:
@@ -102,7 +103,7 @@ class LinkService:
         seed = await self._process.call(security.GetAppSeed(), security.AppSeed)
         store = LinkStore.load(SealedFile(self._process.data, "link", seed.seed))
         loop = asyncio.get_running_loop()
-        engine = LinkEngine(LinkConfig(), store.identity, rng=os.urandom, now_s=loop.time())
+        engine = LinkEngine(LinkConfig.for_suite(NATIVE), store.identity, rng=os.urandom, now_s=loop.time())
         driver = LinkDriver(engine)
         if store.peer is not None:
             driver.bind_peer(store.peer)
@@ -157,19 +158,27 @@ class LinkService:
                 continue
             await self._set_radio("starting")
             try:
-                port = await open_radio(
+                radio = await open_radio(
                     sock, RadioSettings(enabled=True, name=name), on_status=self._radio_status
                 )
             except PortClosedError:
                 await self._set_radio("off")
                 continue
-            self._radio = port
+            self._radio = radio
             await self._set_radio("waiting")
-            driver.attach(port)
-            await port.wait_closed()
+            with contextlib.suppress(PortClosedError):
+                while True:
+                    await self._serve_connection(driver, await radio.connection())
             self._radio = None
-            driver.detach()
             await self._set_radio("off")
+
+    async def _serve_connection(self, driver: LinkDriver, port: ConnectionPort) -> None:
+        """Move packets for one Bluetooth connection; a session may outlive it."""
+        notices = driver.events()
+        driver.attach(port)
+        async for notice in notices:
+            if isinstance(notice, PortLost):
+                return
 
     async def _set_radio(self, state: str) -> None:
         if state != self._radio_state:
@@ -244,7 +253,7 @@ class LinkService:
         if self._store.peer is not None or self._driver.peer is not None:
             raise RequestError(Status.DENIED, "A companion is paired. Unpair it first.")
         if self._radio is None:
-            raise RequestError(Status.FAILED, "The Bluetooth chip is not ready. Try again.")
+            raise RequestError(Status.FAILED, CHIP_NOT_READY)
         token = PairingToken(os.urandom(TOKEN_BYTES))
         identity = self._store.identity
         try:

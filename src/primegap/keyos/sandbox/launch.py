@@ -131,8 +131,10 @@ def _run(order: dict[str, Any]) -> None:
     os._exit(0)
 
 
-def _describe(order: dict[str, Any], error: Exception) -> str:
+def _describe(order: dict[str, Any], error: BaseException) -> str:
     """One line per frame with names and line numbers only: values may be secrets."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
     frames = []
     trace = error.__traceback__
     while trace is not None:

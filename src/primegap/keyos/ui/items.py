@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import math
 import re
 from dataclasses import dataclass, field
 from typing import Final, Literal, get_args
@@ -313,7 +314,8 @@ class Progress:
         value: object = self.fraction
         if value is None:
             return
-        if not isinstance(value, float) or not 0 <= value <= 1:
+        # Minus zero would be an equal value with another encoding.
+        if not isinstance(value, float) or not 0 <= value <= 1 or math.copysign(1, value) < 0:
             raise ScreenError("a fraction is not a float within 0 to 1")
 
 
