@@ -26,8 +26,10 @@ _MAX_DEPTH: Final = 16  # messages nest three deep
 
 
 class _NoTags(Mapping[int, Any]):
-    """Refuses every CBOR tag. No message has one, and decoding some takes minutes for a few kB:
-    decimal fractions of large integers, regular expressions, sets of colliding numbers.
+    """Refuses every CBOR tag: no message has one.
+
+    Decoding some of them takes minutes for a few kilobytes: decimal fractions of large integers,
+    regular expressions, sets of colliding numbers.
     """
 
     @override
