@@ -1,0 +1,86 @@
+"""The device's start and the demonstration's steps."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from benchmarks.figure import Figure, figure
+from primegap.device.launcher import DeviceSettings, start_device
+
+STARTS = 5
+DEMO_LIMIT_S = 60.0
+PLAIN_PROCESS = """
+from primegap.keyos.ui import screens
+from primegap.keyos.ui.render import render
+from primegap.keyos.ui.view import StatusBar, ViewState
+render(screens.welcome(), ViewState(), StatusBar())
+"""
+
+
+def device_start() -> list[Figure]:
+    """First screen of isolated processes against one plain process that draws the same one."""
+    ours, plain = [], []
+    for _ in range(STARTS):
+        with tempfile.TemporaryDirectory() as folder:
+            ours.append(_first_screen_s(Path(folder) / "device"))
+        began = time.monotonic()
+        subprocess.run([sys.executable, "-c", PLAIN_PROCESS], check=True)
+        plain.append(time.monotonic() - began)
+    return [
+        figure(
+            "device-first-screen",
+            statistics.median(ours),
+            "s",
+            "the same screen drawn by one plain process",
+            statistics.median(plain),
+        )
+    ]
+
+
+def _first_screen_s(data: Path) -> float:
+    device = start_device(
+        DeviceSettings(data=data, network="regtest", development=True),
+        journal=subprocess.DEVNULL,
+    )
+    try:
+        for line in device.events:
+            event = json.loads(line)
+            if event["event"] == "first-screen":
+                return float(event["elapsed_s"])
+    finally:
+        device.process.terminate()
+        device.process.communicate()
+    raise RuntimeError("the device did not start")
+
+
+def demo_steps() -> list[Figure]:
+    """Each step against the whole, and the whole against its limit."""
+    with tempfile.TemporaryDirectory() as folder:
+        run = subprocess.run(
+            [
+                sys.executable,
+                "-m",
+                "primegap.cli",
+                "--data-dir",
+                folder,
+                "demo",
+                "--exit",
+                "--json",
+            ],
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+    seconds = json.loads(run.stdout)["seconds"]
+    total = seconds.pop("total")
+    steps = [
+        figure(f"demo-{name}", s, "s", "the whole demonstration", total)
+        for name, s in seconds.items()
+    ]
+    return [*steps, figure("demo-total", total, "s", "its limit", DEMO_LIMIT_S)]
