@@ -77,7 +77,8 @@ def handshake() -> list[Figure]:
 def sealing() -> list[Figure]:
     """Sealing a full record against the AEAD alone."""
     body = os.urandom(BODY_BYTES)
-    sealer = SessionSealer(NATIVE, SecretBytes(os.urandom(32)), Qid(bytes(16)), Qid(bytes(range(16))))
+    route = Qid(bytes(16)), Qid(bytes(range(16)))
+    sealer = SessionSealer(NATIVE, SecretBytes(os.urandom(32)), *route)
     aead = ChaCha20Poly1305(os.urandom(32))
     counter = iter(range(1 << 40))
 

@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from primegap.device.panel.state import PanelState
 
 MAX_JSON_BYTES: Final = 16 << 10
-PICTURE_TIMEOUT_S: Final = 5.0
 MAX_WAIT_S: Final = 120.0
 
 
@@ -114,7 +113,7 @@ class _Panel:
 
     async def picture(self, request: Request) -> Response:
         image = await _body(request, MAX_PICTURE_BYTES)
-        verdict = await self._state.hold_up_picture(image, PICTURE_TIMEOUT_S)
+        verdict = await self._state.hold_up_picture(image)
         return JSONResponse({"verdict": verdict})
 
     async def live(self, socket: WebSocket) -> None:
@@ -193,7 +192,7 @@ class _Panel:
     @_guarded
     async def scan(self, request: Request) -> Response:
         image = await _body(request, MAX_PICTURE_BYTES)
-        verdict = await self._state.hold_up_picture(image, PICTURE_TIMEOUT_S)
+        verdict = await self._state.hold_up_picture(image)
         return JSONResponse({"verdict": verdict})
 
     async def events(self, socket: WebSocket) -> None:

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 MAX_TOUCHES: Final = 256  # touches not yet taken by the screen; older ones are dropped
 MAX_PICTURE_BYTES: Final = 2 << 20
+TAKE_TIMEOUT_S: Final = 1.0  # a scanning device takes a picture at once
+READ_TIMEOUT_S: Final = 5.0
 MAX_WATCHERS: Final = 16  # pages and automation sockets that follow the display
 
 
@@ -88,10 +90,10 @@ class PanelState:
         self.touches += 1
         return self._touches.popleft()
 
-    async def hold_up_picture(self, image: bytes, timeout_s: float) -> str:
+    async def hold_up_picture(self, image: bytes) -> str:
         """Hold a picture in front of the camera; return what came of it.
 
-        `idle`: nobody asked the camera for a code within the time.
+        `idle`: the device did not scan within a moment.
         """
         if len(image) > MAX_PICTURE_BYTES:
             return "unreadable"
@@ -101,9 +103,10 @@ class PanelState:
         self._picture = Picture(self._picture_number, image)
         self._picture_ready.set()
         try:
-            return await asyncio.wait_for(verdict, timeout_s)
-        except TimeoutError:
-            return "idle"
+            done, _ = await asyncio.wait({verdict}, timeout=TAKE_TIMEOUT_S)
+            if not done and self._picture is None:  # the camera has it and is at work
+                await asyncio.wait({verdict}, timeout=READ_TIMEOUT_S)
+            return verdict.result() if verdict.done() else "idle"
         finally:
             if self._picture_verdict is verdict:
                 self._picture, self._picture_verdict = None, None
