@@ -382,14 +382,20 @@ Item = (
 ITEM_TYPES: Final = get_args(Item)
 
 
+_CHOICE_SIZE: Final = 32  # what a choice counts at least, so that their number is limited too
+
+
 def item_size(item: Item) -> int:
-    """Return the number of characters an item shows, about."""
+    """Return about how many characters an item takes, for the limit of a screen."""
     match item:
-        case Text(text=text):
-            return len(shown(text))
+        case Text():
+            return len(shown(item.text))
         case Row():
             return len(shown(item.label)) + len(shown(item.value))
         case ChoiceList():
-            return sum(len(shown(c.label)) + len(shown(c.detail)) for c in item.choices)
+            sizes = [len(shown(c.label)) + len(shown(c.detail)) for c in item.choices]
+            return sum(max(size, _CHOICE_SIZE) for size in sizes)
+        case Qr():
+            return len(item.text) + len(shown(item.caption))
         case _:
             return MAX_CODE_CHARS

@@ -89,7 +89,7 @@ class _Placed:
 
 @functools.lru_cache(maxsize=1)
 def layout(screen: Screen) -> Layout:
-    """Return the pages of a screen. The last result is kept; `forget` drops it.
+    """Return the pages of a screen. Only the last result is kept.
 
     Raises:
         LayoutError: something would not be wholly visible.
@@ -119,11 +119,6 @@ def layout(screen: Screen) -> Layout:
         page = _page(header, content, top, room, shown)
         pages.append(with_pager(page, number, len(placed), button_top(shown)))
     return Layout(screen, tuple(pages))
-
-
-def forget() -> None:
-    """Drop the layout that `layout` keeps, with whatever secret it holds."""
-    layout.cache_clear()
 
 
 def app_name_face(name: str) -> theme.Face:

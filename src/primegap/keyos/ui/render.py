@@ -81,11 +81,6 @@ def frame_to_png(frame: Frame) -> bytes:
     return out.getvalue()
 
 
-def forget_texts() -> None:
-    """Drop the pixels of texts kept between frames."""
-    _kept_text_mask.cache_clear()
-
-
 def _text_mask(text: str, face: Face, across: int) -> Image.Image:
     size = ((across + 2 * BLEED) * OVERSAMPLE, (face.line + 2 * BLEED) * OVERSAMPLE)
     mask = Image.new("L", size, 0)
@@ -96,7 +91,7 @@ def _text_mask(text: str, face: Face, across: int) -> Image.Image:
     return mask.reduce(OVERSAMPLE)
 
 
-_kept_text_mask = functools.lru_cache(maxsize=512)(_text_mask)  # about 2 MB
+_kept_text_mask = functools.lru_cache(maxsize=512)(_text_mask)  # a few MB
 
 
 class _Canvas:
