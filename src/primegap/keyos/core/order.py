@@ -75,6 +75,7 @@ def launch_order(
 ) -> dict[str, Any]:
     """Return the order that `sandbox/launch.py` carries out."""
     return {
+        "parent": os.getpid(),
         "role": manifest.role,
         "entry": manifest.entry,
         "profile": manifest.profile,

@@ -47,10 +47,9 @@ def _confine(order: dict[str, Any]) -> None:
 
     uid: int | None = order["uid"]
     libc.set_name(order["role"])
-    parent = os.getppid()
     libc.prctl(libc.PR_SET_PDEATHSIG, 9, what="cannot tie the process to its parent")
-    if os.getppid() != parent:
-        os._exit(EXIT_NOT_CONFINED)  # core died between the two calls
+    if os.getppid() != order["parent"]:
+        os._exit(EXIT_NOT_CONFINED)  # core died before that
     namespaces.enter_namespaces(as_root=uid is not None)
     alive, holds_alive = os.pipe()
     proof, gives_proof = os.pipe()
