@@ -104,12 +104,16 @@ class PanelState:
         self._picture_ready.set()
         try:
             done, _ = await asyncio.wait({verdict}, timeout=TAKE_TIMEOUT_S)
-            if not done and self._picture is None:  # the camera has it and is at work
+            if not done and self._is_taken():
                 await asyncio.wait({verdict}, timeout=READ_TIMEOUT_S)
             return verdict.result() if verdict.done() else "idle"
         finally:
             if self._picture_verdict is verdict:
                 self._picture, self._picture_verdict = None, None
+
+    def _is_taken(self) -> bool:
+        """Whether the camera has the picture and is at work."""
+        return self._picture is None
 
     async def next_picture(self) -> Picture:
         """Return the next picture, for the camera."""
