@@ -702,14 +702,16 @@ def test_memory_of_all_streams_is_bounded() -> None:
     peer = peer_with(
         initial_stream_receive_window=1000,
         max_stream_receive_window=2000,
-        max_receive_memory=3500,
+        max_receive_memory=4000,
     )
-    first, second, third = (peer.stream_id(ordinal) for ordinal in range(3))
-    peer.say(data(first, b"x", header=b"h", windows=(9, 9999)))
+    first, second, third, fourth = (peer.stream_id(ordinal) for ordinal in range(4))
+    peer.say(data(first, b"x", header=b"h", windows=(9, 1500)))
     peer.say(data(second, b"x", header=b"h", windows=(9, 9999)))
-    assert peer.hear() == [StreamWindow(first, 2000), StreamWindow(second, 1500)]
+    # A quarter of the memory is for windows beyond the initial one.
+    assert peer.hear() == [StreamWindow(first, 1500), StreamWindow(second, 1500)]
     peer.say(data(third, b"x", header=b"h"))
-    assert peer.hear() == [StreamReset(third, ResetTarget.BOTH, 8)]
+    peer.say(data(fourth, b"x", header=b"h"))
+    assert peer.hear() == [StreamReset(fourth, ResetTarget.BOTH, 8)]
     with pytest.raises(StreamLimitError):
         peer.engine.open_stream(b"h")
     peer.say(Ack(((0, 100),)), StreamReset(first, ResetTarget.BOTH, 0))

@@ -482,9 +482,8 @@ def test_credit_is_told_when_it_is_news_or_the_peer_runs_dry() -> None:
     assert window.should_update(25, 25)
     assert window.should_update(1, 50)
     assert window.advertise(25) == 125
-    window.grow(50)
-    assert window.size == 100
-    window.grow(300)
+    window.grow(200)
+    assert (window.size, window.growth) == (300, 200)
     assert window.should_update(25, 25)
     assert window.advertise(25) == 325
 
@@ -494,8 +493,14 @@ def test_memory_is_set_aside_and_given_back() -> None:
     assert budget.reserve(60)
     assert not budget.reserve(41)
     assert budget.free == 40
-    budget.release(60)
-    assert budget.reserve(100)
+    assert budget.reserve_growth(60) == 25  # a quarter of all
+    assert budget.reserve_growth(1) == 0
+    assert budget.reserve_growth(-1) == 0
+    window = ReceiveWindow(60)
+    window.grow(25)
+    budget.release(window)
+    assert budget.reserve(90)
+    assert budget.reserve_growth(60) == 10
 
 
 def test_refused_writes_wait_longer_and_longer() -> None:
@@ -541,7 +546,6 @@ def test_the_native_suite_gets_larger_windows() -> None:
     assert LinkConfig.for_suite(REFERENCE) == LinkConfig()
     native = LinkConfig.for_suite(NATIVE)
     assert native.initial_stream_receive_window == 65_536
-    assert native.max_peer_streams * native.initial_stream_receive_window == (
-        native.max_receive_memory
-    )
+    for_peer = native.max_peer_streams * native.initial_stream_receive_window
+    assert for_peer == native.max_receive_memory // 2
     assert LinkConfig().max_own_header_size == 8089

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Self
+from typing import Final, Self
 
 from primegap.quantumlink.codec import MAX_U32
 from primegap.quantumlink.frames import OPEN_OVERHEAD
 from primegap.quantumlink.records import MAX_RECORD_SIZE, MIN_RECORD_SIZE
 from primegap.quantumlink.session.errors import ConfigError
-
-if TYPE_CHECKING:
-    from primegap.quantumlink.suite import Suite
+from primegap.quantumlink.suite import REFERENCE, Suite
 
 NATIVE_WINDOW: Final = 65_536
 """Initial window and send buffer of the native suite. Bluetooth moves up to 250 kB/s with round
@@ -61,9 +59,9 @@ class LinkConfig:
     max_header_size: int = 1024
     """Header of a stream the peer opens; a longer one is reset with 8 (limit). Route keys take at
     most 21 bytes (session 8.1)."""
-    max_receive_memory: int = 4_194_304
+    max_receive_memory: int = 8_388_608
     """Sum of the receive windows of all streams; beyond it the peer's streams are reset with 8
-    (limit). 64 streams with the larger initial window of the native suite fit exactly."""
+    (limit). 64 streams with the larger initial window of the native suite take half of it."""
 
     def __post_init__(self) -> None:
         _require(self.record_max_size > MIN_RECORD_SIZE, "record_max_size")
@@ -90,7 +88,7 @@ class LinkConfig:
     @classmethod
     def for_suite(cls, suite: Suite) -> Self:
         """Return the settings for a suite: the published ones, with larger windows if native."""
-        if not suite.updates_keys:
+        if suite == REFERENCE:
             return cls()
         return cls(
             stream_send_buffer_size=NATIVE_WINDOW,

@@ -132,6 +132,16 @@ class LinkEngine:
         return None if session is None else session.handshake_hash
 
     @property
+    def is_proven(self) -> bool:
+        """True when the peer has shown that it holds the keys of the session.
+
+        After connecting it is, on the side that started; the other side knows with the first record
+        that opens. Until then the session may come from a forged first message.
+        """
+        session = self._sessions.current
+        return session is not None and session.is_proven
+
+    @property
     def armed(self) -> bool:
         """True while a pairing token is armed."""
         return self._handshakes.token is not None

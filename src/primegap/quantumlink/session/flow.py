@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 
 class ReceiveWindow:
     """How far the peer may send on one stream, and whether it should be told.
@@ -11,10 +13,11 @@ class ReceiveWindow:
             what we granted when we opened the stream.
     """
 
-    __slots__ = ("_advertised", "_size")
+    __slots__ = ("_advertised", "_initial_size", "_size")
 
     def __init__(self, size: int) -> None:
         self._size = size
+        self._initial_size = size
         self._advertised = size
 
     @property
@@ -22,9 +25,14 @@ class ReceiveWindow:
         """Most bytes between the consumed offset and the end of what the peer may send."""
         return self._size
 
-    def grow(self, size: int) -> None:
-        """Raise the size; it never shrinks."""
-        self._size = max(self._size, size)
+    @property
+    def growth(self) -> int:
+        """Bytes added since the start."""
+        return self._size - self._initial_size
+
+    def grow(self, growth: int) -> None:
+        """Add bytes to the size, which never shrinks."""
+        self._size += growth
 
     def allows(self, stop: int, consumed: int) -> bool:
         """Tell whether data up to the offset `stop` is within the credit."""
@@ -52,21 +60,34 @@ class ReceiveWindow:
         return self._advertised
 
 
+GROWTH_DIVISOR: Final = 4
+"""A quarter of the memory may go to windows larger than the initial one. The rest stays for streams
+to come, so a peer that asks for large windows cannot keep us from opening streams of our own."""
+
+
 class MemoryBudget:
     """Bytes that the buffers of all streams of a session may take together.
 
     Every stream reserves its whole window, so credit once given can always be honoured.
     """
 
-    __slots__ = ("_free",)
+    __slots__ = ("_free", "_free_growth")
 
     def __init__(self, size: int) -> None:
         self._free = size
+        self._free_growth = size // GROWTH_DIVISOR
 
     @property
     def free(self) -> int:
         """Bytes not reserved."""
         return self._free
+
+    def reserve_growth(self, wanted: int) -> int:
+        """Set aside up to `wanted` bytes for a larger window; return how many were."""
+        granted = max(min(wanted, self._free, self._free_growth), 0)
+        self._free -= granted
+        self._free_growth -= granted
+        return granted
 
     def reserve(self, size: int) -> bool:
         """Set bytes aside; False when there are not enough."""
@@ -75,6 +96,7 @@ class MemoryBudget:
         self._free -= size
         return True
 
-    def release(self, size: int) -> None:
-        """Give reserved bytes back."""
-        self._free += size
+    def release(self, window: ReceiveWindow) -> None:
+        """Give back what a window had reserved."""
+        self._free += window.size
+        self._free_growth += window.growth

@@ -108,6 +108,7 @@ class Session:
 
         What the ACKs in the record cover is credited before anything is given up as lost.
         """
+        self._trace("record-received", now_s=now_s, seq=seq, body=len(body))
         self._replay.accept(seq)
         self._acks.note(seq)
         self.is_proven = True
@@ -160,6 +161,7 @@ class Session:
             return None
         seq = self._next_seq
         record = self._seal(packed.body)
+        self._trace("record-sent", now_s=now_s, seq=seq, size=len(record))
         if not packed.content.is_tracked:
             return OutgoingRecord(record, None)
         if packed.content.ping:

@@ -163,6 +163,8 @@ class StreamTable:
             self._receive_opening(stream, opening)
         stream.receive_data(frame)
         self._after_reset(stream)  # a lane with too many gaps was reset
+        if stream.should_update_window:
+            self._windowing[stream.stream_id] = None
         self._forget_if_over(stream)
 
     def _receive_opening(self, stream: Stream, opening: StreamOpening) -> None:
@@ -172,11 +174,7 @@ class StreamTable:
         if stream.inbound.reset_code is not None and stream.outbound.reset_code is not None:
             return  # over before it was announced
         wanted = min(opening.requested_peer_receive_window, self._config.max_stream_receive_window)
-        growth = min(max(wanted - stream.window.size, 0), self._memory.free)
-        self._memory.reserve(growth)
-        stream.window.grow(stream.window.size + growth)
-        if stream.should_update_window:
-            self._windowing[stream.stream_id] = None
+        stream.window.grow(self._memory.reserve_growth(wanted - stream.window.size))
         stream.announce(opening)
 
     def receive_window(self, frame: StreamWindow) -> None:
@@ -358,7 +356,7 @@ class StreamTable:
         if not stream.is_over:
             return
         del self._streams[stream.stream_id]
-        self._memory.release(stream.window.size)
+        self._memory.release(stream.window)
         self._windowing.pop(stream.stream_id, None)
         self._sending.pop(stream.stream_id, None)
         if not stream.is_ours:
