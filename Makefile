@@ -12,7 +12,7 @@ help: ## Show this list.
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
 
 demo: setup ## Pair, receive, pay and sign by QR on a private chain; then stay open in the browser.
-	@$(PYTHON) -m primegap.cli demo $(ARGS)
+	@$(PYTHON) -m primegap.cli --data-dir build/demo demo $(ARGS)
 
 test: setup-dev ## Run every test.
 	@$(PYTHON) -bb -X dev -m pytest $(ARGS)

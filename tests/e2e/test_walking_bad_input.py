@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from walking_support import eventually, kill, other_companion, processes_of, system
+from tests.e2e.walking_support import eventually, kill, other_companion, processes_of, system
 
 from primegap.bitcoin.accounts import Account
 from primegap.bitcoin.keys import account_key
@@ -248,10 +248,8 @@ async def test_a_companion_killed_after_sending_goes_on_where_it_was(tmp_path: P
 # -- starting a device ---------------------------------------------------------------------------
 
 
-def settings(data: Path, **changes: object) -> DeviceSettings:
-    return dataclasses.replace(
-        DeviceSettings(data=data, network="regtest", development=True), **changes
-    )
+def settings(data: Path, *, port: int = 0, development: bool = True) -> DeviceSettings:
+    return DeviceSettings(data=data, network="regtest", development=development, port=port)
 
 
 def test_a_port_in_use_is_named(tmp_path: Path) -> None:

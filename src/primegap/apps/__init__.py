@@ -1,3 +1,3 @@
-"""Built-in apps: a folder each, with its manifest. An app sees `keyos.process` and `keyos.api` only."""
+"""Built-in apps: a folder each, with its manifest."""
 
 from __future__ import annotations

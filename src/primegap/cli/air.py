@@ -17,7 +17,8 @@ def air(settings: Settings, *, as_json: bool) -> None:
     started = start_air(settings.air)
     emit(
         {"device": started.device, "companion": started.companion, "capture": str(started.capture)},
-        f"Device side: {started.device}\nCompanion side: {started.companion}\nCapture: {started.capture}",
+        f"Device side: {started.device}\nCompanion side: {started.companion}\n"
+        f"Capture: {started.capture}",
         as_json=as_json,
     )
     try:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import time
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from primegap.cli.output import Settings, command, emit, say
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from primegap.demo.steps import Demo
 
 
@@ -31,17 +33,18 @@ def demo(settings: Settings, *, leave: bool, port: int, as_json: bool) -> None:
     """Pair, receive, pay and sign by QR code on a private chain.
 
     Every step is real: separate sandboxed processes, a Bluetooth stack on emulated controllers, the
-    post-quantum link, blocks judged by Bitcoin Core's engine. An automatic finger presses the buttons
-    through the device's automation API. Afterwards device and companion stay open in the browser.
+    post-quantum link, blocks judged by Bitcoin Core's engine. An automatic finger presses the
+    buttons through the device's automation API. Afterwards device and companion stay open in the
+    browser.
     """
     folder = settings.data_dir / time.strftime("demo-%Y%m%d-%H%M%S")
+    folder.mkdir(parents=True)
     asyncio.run(_run(folder, leave=leave, port=port, as_json=as_json))
 
 
 async def _run(folder: Path, *, leave: bool, port: int, as_json: bool) -> None:
     from primegap.demo.steps import Demo
 
-    folder.mkdir(parents=True)
     async with Demo(folder, tell=say) as running:
         try:
             await running.run()
@@ -58,7 +61,8 @@ async def _stay(running: Demo, port: int) -> None:
     import secrets
 
     from primegap.device.launcher import listen
-    from primegap.web.companion_app import serve_companion
+    from primegap.web.companion_app import build_app
+    from primegap.web.companion_server import serving
 
     await running.finger.switch_bluetooth(on=True)
     token = secrets.token_urlsafe(24)
@@ -68,4 +72,9 @@ async def _stay(running: Demo, port: int) -> None:
     say(f"Device:    {running.device.page}")
     say(f"Companion: {address}")
     say("Both stay open. Stop with Ctrl-C.")
-    await serve_companion(running.companion, sock, token=token)
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stopped.set)
+    async with serving(build_app(running.companion, token=token), sock):
+        await stopped.wait()

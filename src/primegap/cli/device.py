@@ -37,7 +37,7 @@ def device() -> None:
     "--bluetooth",
     default="virtual",
     show_default=True,
-    help="HCI transport of the Bluetooth chip (usb:0, hci-socket:0, …), `virtual` for an emulated one, `none`.",
+    help="HCI transport of the Bluetooth chip (usb:0, hci-socket:0, …); `virtual` or `none`.",
 )
 @click.option(
     "--development",

@@ -69,8 +69,8 @@ def say(text: str) -> None:
 def command(function: Callable[P, R]) -> Callable[P, R]:
     """Give a command `--json`, and turn our errors into one line, or one JSON object, and status 1.
 
-    Every error of ours has a `code` for programs and a `hint` for people; anything else is a fault of
-    the program and shows as one.
+    Every error of ours has a `code` for programs and a `hint` for people; anything else is a
+    fault of the program and shows as one.
     """
 
     @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")

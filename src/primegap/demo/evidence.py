@@ -49,8 +49,8 @@ class Evidence:
     def search_capture(self, capture: bytes, known: bytes) -> int:
         """Search the capture for every forbidden byte string; return the number of windows tried.
 
-        `known` is something that is sent in clear (an identity in record headers): finding it proves
-        that the search looks at the right bytes.
+        `known` is something that is sent in clear (an identity in record headers): finding it
+        proves that the search looks at the right bytes.
 
         Raises:
             DemoError: a secret was found, or the known bytes were not.

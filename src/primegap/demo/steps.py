@@ -160,13 +160,13 @@ class Demo:
         code = read_picture(await self.finger.open_pairing())
         self.evidence.forbid("the pairing code", code)
         ours: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        pairing = asyncio.create_task(self.companion.pair(code, ours.set_result))
-        await asyncio.wait({pairing, ours}, return_when=asyncio.FIRST_COMPLETED)
+        pairing = asyncio.ensure_future(self.companion.pair(code, ours.set_result))
+        await asyncio.wait((pairing, ours), return_when=asyncio.FIRST_COMPLETED)
         if pairing.done():
             pairing.result()
         shown = await self.finger.approve("confirm-pairing")
-        code = next(i["text"] for i in shown["screen"]["items"] if i["type"] == "code")
-        theirs = code.replace(" ", "-")
+        theirs = next(i["text"] for i in shown["screen"]["items"] if i["type"] == "code")
+        theirs = theirs.replace(" ", "-")
         await pairing
         await self.finger.wait("companion")
         await self.finger.keep("companion")

@@ -62,7 +62,7 @@ class AutomationClient:
         return self._json("POST", "/type", {"text": text})
 
     def scan(self, picture: bytes) -> str:
-        """Hold a picture (PNG, JPEG) up to the camera; return `read`, `nothing`, `unreadable`, `idle`."""
+        """Hold a PNG or JPEG up to the camera: `read`, `nothing`, `unreadable` or `idle`."""
         answer = json.loads(self._call("POST", "/scan", picture, DEFAULT_TIMEOUT_S))
         return str(answer["verdict"])
 

@@ -103,7 +103,9 @@ class LinkService:
         seed = await self._process.call(security.GetAppSeed(), security.AppSeed)
         store = LinkStore.load(SealedFile(self._process.data, "link", seed.seed))
         loop = asyncio.get_running_loop()
-        engine = LinkEngine(LinkConfig.for_suite(NATIVE), store.identity, rng=os.urandom, now_s=loop.time())
+        engine = LinkEngine(
+            LinkConfig.for_suite(NATIVE), store.identity, rng=os.urandom, now_s=loop.time()
+        )
         driver = LinkDriver(engine)
         if store.peer is not None:
             driver.bind_peer(store.peer)

@@ -127,7 +127,8 @@ def offer_dice() -> Screen:
         items=(
             Text("The device draws the seed from this machine’s random generator."),
             Text(
-                "If you like, throw a die and add the numbers. They are mixed in: the seed can only get better."
+                "If you like, throw a die and add the numbers. They are mixed in: the seed "
+                "can only get better."
             ),
         ),
         buttons=(
