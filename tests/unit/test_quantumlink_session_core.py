@@ -737,6 +737,30 @@ def test_a_lane_with_too_many_gaps_is_reset() -> None:
     assert StreamReset(stream_id, ResetTarget.ORIGIN, 8) in peer.hear()
 
 
+def test_credit_in_crumbs_does_not_pile_up() -> None:
+    """Credit for one byte at a time, and every other byte acknowledged, never the first."""
+    peer = peer_with(window=0)
+    stream_id = write_new(peer, bytes(5000))
+    highest = 0
+    for offset in range(1, 2000):
+        peer.say(StreamWindow(stream_id, offset))
+        while (record := peer.take()) is not None:
+            pieces = [frame for frame in record.frames if isinstance(frame, StreamData)]
+            assert len(pieces) <= 64
+            highest = max([highest, *(piece.offset for piece in pieces)])
+            if all(piece.offset % 2 for piece in pieces):
+                peer.say(Ack(((record.seq, record.seq),)))
+        if offset % 60 == 0:
+            peer.wait(0.05)  # the others are lost, so they do not use up the 64 records
+    assert 1000 < highest < 1100
+    session = peer.engine._sessions.current
+    assert session is not None
+    (stream,) = session.streams
+    assert len(stream._outbound._acked) == 512
+    peer.say(Ack(((0, 100_000),)))
+    assert highest + 1 in [offset for _, offset, _, _ in sent_data(peer.hear())]
+
+
 # --- the application's mistakes ------------------------------------------------------------------
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from primegap.quantumlink.frames import Ack, Ping
 from primegap.quantumlink.records import BodyBuilder
@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from primegap.quantumlink.frames import StreamReset
     from primegap.quantumlink.session.ack_tracker import AckChoice, AckTracker
     from primegap.quantumlink.session.streams import StreamTable
+
+MAX_FRAMES: Final = 64
+"""Frames of one kind in a record, so that what must be remembered of a record is bounded even when
+a hostile peer has cut our data into the smallest pieces. Large ones fill a record long before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +84,7 @@ def _fill(
 ) -> RecordContent:
     resets: list[StreamReset] = []
     for reset in streams.pending_resets():
-        if not builder.append(reset):
+        if len(resets) == MAX_FRAMES or not builder.append(reset):
             break
         streams.reset_left(reset)
         resets.append(reset)
@@ -88,12 +92,15 @@ def _fill(
     windows: list[int] = []
     for stream in streams.pending_windows():
         frame = stream.window_frame()
-        if not builder.append(frame):
+        if len(windows) == MAX_FRAMES or not builder.append(frame):
             break
         streams.window_left(frame)
         windows.append(frame.stream_id)
     data: list[SentData] = []
-    while (piece := streams.take_data(builder.remaining)) is not None:
+    while len(data) < MAX_FRAMES:
+        piece = streams.take_data(builder.remaining)
+        if piece is None:
+            break
         builder.append(piece)
         stop = piece.offset + len(piece.payload)
         data.append(SentData(piece.stream_id, piece.offset, stop, piece.fin))

@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Final
 
 from primegap.quantumlink.session.ranges import RangeSet
+
+MAX_ACKNOWLEDGED_PIECES: Final = 512
+"""Pieces acknowledged behind a gap beyond which nothing new is sent. An honest peer leaves a gap
+per lost record, at most some dozens; a hostile one could grant credit byte by byte and
+acknowledge every other byte, and each piece costs us a hundred bytes to remember."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +104,8 @@ class SendBuffer:
         if self._lost:
             return self._lost.first[0]  # was within the credit when first sent
         if self._next < self.end:
-            return self._next if self._next < credit else None
+            may_go = self._next < credit and len(self._acked) < MAX_ACKNOWLEDGED_PIECES
+            return self._next if may_go else None
         if self._fin_due and self.end <= credit:
             return self.end
         return None

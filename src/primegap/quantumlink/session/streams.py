@@ -291,6 +291,7 @@ class StreamTable:
             stream = self._streams.get(stream_id)
             if stream is not None:
                 stream.acknowledge_data(start, stop, fin=fin)
+                self._wake(stream)
                 self._unreference(stream, 0 if was_lost else 1)
         for reset in content.resets:
             stream = self._streams.get(reset.stream_id)
