@@ -177,10 +177,14 @@ async def pass_records(
         return arrived
 
     taking = asyncio.create_task(take())
-    for record in records:
-        for packet in chunker.chunk(record):
-            await sender.send(packet)
-    return await asyncio.wait_for(taking, 30)
+    try:
+        for record in records:
+            for packet in chunker.chunk(record):
+                await sender.send(packet)
+        return await asyncio.wait_for(taking, 30)
+    finally:
+        taking.cancel()
+        await asyncio.gather(taking, return_exceptions=True)
 
 
 async def test_the_largest_record_passes_both_ways_at_once_and_the_capture_has_it(

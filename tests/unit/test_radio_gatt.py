@@ -203,7 +203,8 @@ async def test_on_adapters_with_extended_advertising_legacy_packets_are_advertis
     def settle() -> None:
         server.settle()
 
-    server = GattServer(chip, IDENTITY, settle=settle, overflow_hold_s=0.0)
+    failed = asyncio.Event()
+    server = GattServer(chip, IDENTITY, settle=settle, on_failed=failed.set, overflow_hold_s=0.0)
     source = _DirectSource(adapter)
     await server.start(source, adapter)
     assert server._device.supports_le_extended_advertising
@@ -218,7 +219,8 @@ async def test_on_adapters_with_extended_advertising_legacy_packets_are_advertis
     assert advertised.address == hci.Address(ADDRESS, hci.Address.RANDOM_DEVICE_ADDRESS)
     ask(Plain.DISABLE)
     await _wait_for(lambda: not adapter.advertising_sets)
-    server.close()
+    assert not failed.is_set()
+    await server.close()
 
 
 class _DirectSource:

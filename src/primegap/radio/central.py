@@ -27,6 +27,7 @@ from primegap.radio.errors import (
     LocalRadioError,
 )
 from primegap.radio.messages import MAX_PACKET_BYTES
+from primegap.radio.tasks import end_tasks
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine
@@ -306,10 +307,7 @@ class BumbleCentral:
                 raise _InterruptedError
             return working.result()
         finally:
-            ending.cancel()
-            if not working.done():
-                working.cancel()
-                await asyncio.wait({working})
+            await end_tasks(working, ending)
 
     async def _give_up_connecting(self) -> None:
         from bumble import core, hci
@@ -376,8 +374,7 @@ class BumbleCentral:
         """Close all connections."""
         for port, _ in list(self._ports.values()):
             await port.close()
-        for task in list(self._tasks):
-            task.cancel()
+        await end_tasks(*self._tasks)
 
     def _disconnected(self, handle: int, port: CentralPort) -> None:
         self._ports.pop(handle, None)

@@ -31,6 +31,7 @@ from primegap.radio.chip import (
 )
 from primegap.radio.errors import AdapterMissingError
 from primegap.radio.messages import MAX_MESSAGE_BYTES
+from primegap.radio.tasks import end_tasks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -138,6 +139,7 @@ class _Chip:
             self._application,
             identity,
             settle=self._settle,
+            on_failed=self.finished.set,
             overflow_hold_s=overflow_hold_s,
         )
         self._pipe = HostPipe(host, answer=self._answer, on_closed=self.finished.set)
@@ -146,9 +148,9 @@ class _Chip:
         await self._gatt.start(source, sink)
         self._settle()
 
-    def close(self) -> None:
-        self._gatt.close()
+    async def close(self) -> None:
         self._pipe.close()
+        await self._gatt.close()
 
     def _answer(self, request: bytes) -> bytes | None:
         answer = self._application.receive_request(request)
@@ -200,18 +202,18 @@ async def run_chip(
             from primegap.radio.h4 import open_hci_pipe
 
             transport = source = sink = await open_hci_pipe(hci, on_closed=chip.finished.set)
-        starting = asyncio.ensure_future(chip.start(source, sink))
-        ending = asyncio.ensure_future(chip.finished.wait())
+        starting = asyncio.create_task(chip.start(source, sink))
+        ending = asyncio.create_task(chip.finished.wait())
         await asyncio.wait({starting, ending}, return_when=asyncio.FIRST_COMPLETED)
-        if not starting.done():
-            starting.cancel()
+        if ending.done():
+            await end_tasks(starting)
             return
         await starting
         if on_ready is not None:
             on_ready()
         await ending
     finally:
-        chip.close()
+        await chip.close()
         if transport is not None:
             closing = transport.close()
             if closing is not None:

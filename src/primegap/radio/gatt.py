@@ -20,6 +20,7 @@ from primegap.radio import gatt_table, nus
 from primegap.radio.chip import ChipAction
 from primegap.radio.h4 import ACL, acl_handle
 from primegap.radio.messages import ALL_CHANNELS_OFF
+from primegap.radio.tasks import end_tasks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -103,6 +104,7 @@ class GattServer:
         identity: ChipIdentity,
         *,
         settle: Callable[[], None],
+        on_failed: Callable[[], None],
         overflow_hold_s: float,
     ) -> None:
         """Prepare; `start` begins.
@@ -111,11 +113,13 @@ class GattServer:
             chip: the application to drive.
             identity: its address is used on the air.
             settle: called after every event that reached the application.
+            on_failed: called when the stack cannot go on.
             overflow_hold_s: how long a packet waits for room in the application's queue while the
                 host takes none, before it is dropped and counted as overflow.
         """
         self._chip = chip
         self._settle = settle
+        self._on_failed = on_failed
         self._overflow_hold_s = overflow_hold_s
         self._loop = asyncio.get_running_loop()
         self._address = hci.Address(
@@ -131,7 +135,6 @@ class GattServer:
         self._advertised: Advertising | None = None
         self._advertising_changed = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._link_task: asyncio.Task[None] | None = None
 
     # -- start and end ----------------------------------------------------------------------------
 
@@ -170,15 +173,19 @@ class GattServer:
     def _later(self, work: Coroutine[Any, Any, None]) -> None:
         task = self._loop.create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._task_done)
 
-    def close(self) -> None:
+    def _task_done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            _log.error("the radio stack failed", exc_info=task.exception())
+            self._on_failed()
+
+    async def close(self) -> None:
         """Stop all tasks and timers."""
-        for task in [*self._tasks, self._link_task]:
-            if task is not None:
-                task.cancel()
         if self._hold_timer is not None:
             self._hold_timer.cancel()
+        await end_tasks(*self._tasks)
 
     async def _switch_flow_control_on(self) -> None:
         """Ask the controller to wait for our acknowledgements; many real ones cannot."""
@@ -227,7 +234,7 @@ class GattServer:
         self._sent.append(self._radio_queue.queued)
 
     async def _disconnect(self, connection: Any) -> None:
-        with contextlib.suppress(hci.HCI_Error, core.BaseBumbleError):
+        with contextlib.suppress(hci.HCI_Error, core.BaseBumbleError, TimeoutError):
             await connection.disconnect()
 
     # -- what the air does ------------------------------------------------------------------------
@@ -240,7 +247,7 @@ class GattServer:
         self._sent.clear()
         self._advertised = None
         connection.on("disconnection", lambda _reason: self._disconnected(connection))
-        self._link_task = self._loop.create_task(self._tend_link(connection))
+        self._later(self._tend_link(connection))
         self._chip.connected()
         self._settle()
 
@@ -249,8 +256,6 @@ class GattServer:
             return
         self._connection = None
         self._sent.clear()
-        if self._link_task is not None:
-            self._link_task.cancel()
         while self._waiting:
             self._chip.write_received(self._waiting.popleft())
         self._chip.disconnected()
@@ -280,7 +285,7 @@ class GattServer:
 
     async def _tend_link(self, connection: Any) -> None:
         """Ask for long radio packets and short intervals, then watch the signal."""
-        with contextlib.suppress(hci.HCI_Error, core.BaseBumbleError):
+        with contextlib.suppress(hci.HCI_Error, core.BaseBumbleError, TimeoutError):
             await connection.set_data_length(nus.LINK_LAYER_OCTETS, LINK_LAYER_TIME_US)
         with contextlib.suppress(hci.HCI_Error, core.BaseBumbleError, TimeoutError):
             async with asyncio.timeout(RSSI_INTERVAL_S):
@@ -291,9 +296,11 @@ class GattServer:
                     gatt_table.SUPERVISION_TIMEOUT_MS,
                     use_l2cap=True,
                 )
-        while True:
-            with contextlib.suppress(hci.HCI_Error, core.BaseBumbleError):
-                self._chip.rssi_sampled(await connection.get_rssi())
+        while connection is self._connection:
+            with contextlib.suppress(hci.HCI_Error, core.BaseBumbleError, TimeoutError):
+                sample_dbm = await connection.get_rssi()
+                if connection is self._connection:
+                    self._chip.rssi_sampled(sample_dbm)
             await asyncio.sleep(RSSI_INTERVAL_S)
 
     # -- packets of the phone ---------------------------------------------------------------------
@@ -351,14 +358,14 @@ class GattServer:
                 await self._stop_advertising()
                 if wanted is not None and self._connection is None:
                     await self._start_advertising(wanted)
-            except hci.HCI_Error:
+            except (hci.HCI_Error, TimeoutError):
                 self._advertised = None
                 await asyncio.sleep(ADVERTISING_RETRY_S)
             else:
                 self._advertised = wanted if self._connection is None else None
                 if wanted is not None and self._connection is not None:
                     # It connected in the middle, and the controller may advertise beside it.
-                    with contextlib.suppress(hci.HCI_Error):
+                    with contextlib.suppress(hci.HCI_Error, TimeoutError):
                         await self._stop_advertising()
             self.settle()
 
