@@ -140,10 +140,12 @@ class Device:
             pytest.skip("this system does not allow unprivileged user namespaces")
         pytest.fail(text)
 
-    def report(self, role: str, name: str = "report") -> dict[str, Any]:
+    def report(self, role: str, name: str = "report", *, lives: int = 1) -> dict[str, Any]:
+        """Return a role's report; fail when it has ended `lives` times without one."""
         path = self.data / role / f"{name}.json"
         self.wait_for(
-            f"{name} of {role}", lambda: path.exists() or self.events("process-ended", role)
+            f"{name} of {role}",
+            lambda: path.exists() or len(self.events("process-ended", role)) >= lives,
         )
         if not path.exists():
             self._give_up(f"{name} of {role}, which ended")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from tests.e2e.hostile.raw import DATA, write_report
 from tests.e2e.hostile.vault_api import Big, Log, Misbehave, Ping, Release
 
+from primegap.keyos.api.core import GetSystemInfo
 from primegap.keyos.errors import KeyosError
 
 if TYPE_CHECKING:
@@ -45,6 +46,8 @@ async def answer(process: Process, kind: str, name: str) -> None:
             write_report({"outcome": await outcome(process, Release())}, f"release-{name}")
         case "big":
             write_report({"outcome": await outcome(process, Big(1_000_000))}, f"big-{name}")
+        case "core":
+            write_report({"outcome": await outcome(process, GetSystemInfo())}, f"core-{name}")
         case "late":
             try:
                 await process.connect("os/late")

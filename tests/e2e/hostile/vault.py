@@ -112,14 +112,14 @@ class Vault:
                 self.answer_unsealed()
                 await asyncio.Event().wait()
             case "answer strangers":
-                for correlation in range(5000):
+                for correlation in set(range(5000)) - set(self.process._running):
                     with contextlib.suppress(BlockingIOError):
                         sock.send(encode_frame(Frame(kind=Kind.REPLY, correlation=correlation)))
             case "ask":
                 for kind in (Kind.REQUEST, Kind.CANCEL, Kind.CONNECT, Kind.LOG, Kind.READY):
                     sock.send(encode_frame(Frame(kind=kind, message_id=2, correlation=1)))
             case "stop reading":
-                time.sleep(4)  # it is meant to be deaf
+                time.sleep(1)  # it is meant to be deaf
         return Number(0)
 
     def answer_unsealed(self) -> None:
