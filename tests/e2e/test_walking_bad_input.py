@@ -176,10 +176,18 @@ async def test_a_payment_that_is_signed_already_is_refused(funded: Demo) -> None
 @pytest.mark.asyncio(loop_scope="module")
 async def test_a_killed_radio_comes_back_and_nothing_is_lost(funded: Demo) -> None:
     payment = await compose(funded)
+    psbt = parse_psbt_untrusted(bytes.fromhex(payment.psbt))
+    # Ballast in a field that nobody knows makes the transfer last for a while.
+    ballast = psbt.inputs[0].adding(0xF0, {b"ballast": os.urandom(150_000)})
+    large = psbt.with_inputs((ballast, *psbt.inputs[1:])).serialise()
+    payment = dataclasses.replace(payment, psbt=large.hex())
     link = await funded.companion.link()
+    seen = funded.air.capture.stat().st_size
     signing = asyncio.create_task(funded.companion.sign_over_link(payment))
-    await asyncio.sleep(0.02)  # the transfer is under way
+    await eventually(lambda: funded.air.capture.stat().st_size > seen + 60_000)
     kill(funded, "radio")
+    before = await asyncio.to_thread(funded.finger._client.screen)
+    assert before["screen"]["id"] == "home"
     screen = await funded.finger.wait("review", 60)
     assert screen["screen"]["id"] == "review"
     await eventually(lambda: processes_of(funded, "radio") != [])
