@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from primegap.airgap import UrEncoder
+    from primegap.bitcoin.accounts import AccountKey
     from primegap.bitcoin.review_values import Review
     from primegap.companion.device_link import DeviceLink
     from primegap.companion.state import PairedDevice
@@ -208,6 +209,11 @@ class Companion:
         if not accounts:
             raise NoAccountError("no account is known")
         return accounts[0]
+
+    def account_key(self) -> AccountKey | None:
+        """Return the public key of the account in use, with its origin; None without an account."""
+        accounts = self.accounts()
+        return self._parse(accounts[0]).keys[0] if accounts else None
 
     def _parse(self, stored: StoredAccount) -> Account:
         return Account.parse_untrusted(
