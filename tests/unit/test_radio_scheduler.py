@@ -237,6 +237,32 @@ def test_a_cancelled_packet_is_not_sent_any_more(rig: Rig) -> None:
     assert rig.take_notifications() == [b"next"]
 
 
+def test_a_packet_cancelled_while_it_is_offered_is_not_offered_again(rig: Rig) -> None:
+    refusal = encode_message(SendDataResponse(SendResult.BUFFER_FULL))
+    rig.connect()
+    ticket = rig.scheduler.send(b"cancelled", now_s=rig.now_s)
+    assert rig.scheduler.take_requests() == [encode_message(SendData(b"cancelled"))]
+    rig.scheduler.cancel(ticket)
+    rig.scheduler.receive(refusal, now_s=rig.now_s)
+    rig.scheduler.send(b"next", now_s=rig.now_s)
+    rig.settle()
+    assert rig.take_notifications() == [b"next"]
+
+
+def test_a_command_cancelled_while_it_is_under_way_is_not_repeated(rig: Rig) -> None:
+    rig.connect()
+    rig.mute = True
+    ticket = rig.scheduler.command(Plain.GET_BT_ADDRESS, now_s=rig.now_s)
+    rig.settle()
+    rig.scheduler.cancel(ticket)
+    rig.advance(host_scheduler.COMMAND_TIMEOUT_S)
+    rig.mute = False
+    rig.requests.clear()
+    rig.advance(2.0)
+    assert encode_message(Plain.GET_BT_ADDRESS) not in rig.requests
+    assert not any(isinstance(event, ChipDied) for event in rig.events)
+
+
 def test_sending_and_receiving_take_turns(rig: Rig) -> None:
     rig.connect()
     for _ in range(3):

@@ -139,6 +139,8 @@ class _Request:
     message: AnyMessage
     ticket: int | None
     "Of a command or packet; None for requests of the scheduler itself."
+    cancelled: bool = False
+    "Not to be offered to the chip again."
 
 
 class HostScheduler:
@@ -198,15 +200,22 @@ class HostScheduler:
         return self._tickets
 
     def cancel(self, ticket: int) -> None:
-        """Forget a queued packet or command. One already under way is finished all the same."""
+        """Forget a packet or command. One already under way is not repeated if it fails."""
         for queue in (self._commands, self._packets):
             for request in queue:
-                if request.ticket == ticket and request is not self._under_way:
-                    if self._packets and request is self._packets[0]:
-                        self._refusals = 0
-                        self._offer_not_before_s = 0.0
-                    queue.remove(request)
+                if request.ticket == ticket:
+                    request.cancelled = True
+                    if request is not self._under_way:
+                        self._forget(request)
                     return
+
+    def _forget(self, request: _Request) -> None:
+        """Drop a queued request that was cancelled."""
+        if self._packets and request is self._packets[0]:
+            self._refusals = 0
+            self._offer_not_before_s = self._not_before_s
+        queue = self._packets if request in self._packets else self._commands
+        queue.remove(request)
 
     def set_room(self, room: bool, *, now_s: float) -> None:
         """Tell whether received packets can be taken; without room they stay in the chip."""
@@ -320,6 +329,9 @@ class HostScheduler:
     def _offered(
         self, request: _Request, result: SendResult, events: list[Event], now_s: float
     ) -> None:
+        if request.cancelled and result is SendResult.BUFFER_FULL:
+            self._forget(request)
+            return
         if result is SendResult.BUFFER_FULL and self._refusals < len(RETRY_DELAYS_S):
             self._offer_not_before_s = now_s + RETRY_DELAYS_S[self._refusals]
             self._refusals += 1
@@ -357,6 +369,8 @@ class HostScheduler:
 
     def _fail(self, error: RemoteRadioError, events: list[Event], now_s: float) -> None:
         self._failures += 1
+        if self._under_way is not None and self._under_way.cancelled:
+            self._forget(self._under_way)
         self._under_way = None
         self._not_before_s = now_s + FAILURE_PAUSE_S
         if self._booted and self._failures < MAX_FAILURES:
