@@ -502,6 +502,42 @@ def test_an_ack_rides_along_and_comes_first() -> None:
     assert [type(frame) for frame in record.frames] == [Ack, StreamData]
 
 
+def test_an_ack_that_fits_in_no_record_is_given_up() -> None:
+    peer = peer_with(record_max_size=61)
+    peer.say(Ping(), seq=2**62)
+    peer.wait(0.005)
+    assert peer.take() is None
+    assert peer.engine.next_timeout_s() is None
+
+
+def test_an_ack_that_fits_beside_nothing_goes_first() -> None:
+    peer = peer_with(record_max_size=200)
+    peer.engine.write(peer.engine.open_stream(bytes(97)), bytes(300))
+    for seq in range(10, 80, 2):
+        peer.say(Ping(), seq=seq)
+    first = peer.take()
+    assert first is not None
+    assert [type(frame) for frame in first.frames] == [StreamData]
+    peer.wait(0.005)
+    second = peer.take()
+    assert second is not None
+    assert isinstance(second.frames[0], Ack)
+
+
+def test_many_resets_leave_in_several_records() -> None:
+    peer = peer_with(max_peer_streams=100)
+    for ordinal in range(100):
+        peer.say(data(peer.stream_id(ordinal), b"x", header=b"h"))
+    for stream_id in peer.engine.streams():
+        peer.engine.reset(stream_id, Halves.BOTH, 0)
+    counts = []
+    while (record := peer.take()) is not None:
+        counts.append(sum(isinstance(frame, StreamReset) for frame in record.frames))
+    assert counts == [64, 36]
+    peer.say(Ack(((0, 100),)))
+    assert peer.engine.streams() == []
+
+
 def test_a_lost_ack_is_repeated_with_the_data_it_rode_on() -> None:
     peer = peer_with()
     peer.say(Ping())

@@ -28,6 +28,7 @@ from primegap.quantumlink.session import (
     Halves,
     InboundFinished,
     LinkConfig,
+    LinkEngine,
     NewPeer,
     NoPeerError,
     NoSessionError,
@@ -42,10 +43,11 @@ from primegap.quantumlink.session import (
     StreamOpened,
     StreamReadable,
     StreamWritable,
+    TraceValue,
     UnknownPeerError,
     Unpaired,
 )
-from primegap.quantumlink.session.simulation import Endpoint, LinkPair
+from primegap.quantumlink.session.simulation import Endpoint, LinkPair, seeded_rng
 
 TOKEN = bytes(range(16))
 
@@ -98,6 +100,42 @@ def test_known_peers_connect(suite: Suite, pattern: str) -> None:  # 45, 49
     assert statuses(pair.a) == [PeerStatus.INITIATOR, PeerStatus.CONNECTED]
     assert statuses(pair.b) == [PeerStatus.CONNECTED]
     assert_connected(pair)
+
+
+def test_a_session_is_proven_by_the_first_record_of_the_initiator() -> None:
+    pair = LinkPair()
+
+    def proven() -> list[bool]:
+        return [side.engine.is_proven for side in (pair.a, pair.b)]
+
+    pair.bind_each_other()
+    pair.a.engine.connect_ik(now_s=pair.now_s)
+    assert proven() == [False, False]
+    pair.settle()
+    assert proven() == [True, False]
+    pair.a.engine.queue_ping()
+    pair.settle()
+    assert proven() == [True, True]
+
+
+def test_facts_are_traced_in_public_values() -> None:
+    pair = LinkPair()
+    facts: list[tuple[str, float, dict[str, TraceValue]]] = []
+
+    def trace(fact: str, /, *, now_s: float, **values: TraceValue) -> None:
+        facts.append((fact, now_s, values))
+
+    engine = LinkEngine(
+        LinkConfig(), pair.a.identity, rng=seeded_rng("traced"), now_s=0.0, trace=trace
+    )
+    pair.a.engine = engine
+    pair.connect()
+    engine.close_session(0, now_s=pair.now_s)
+    names = [name for name, _, _ in facts]
+    assert names[:3] == ["engine-created", "handshake-started", "session-connected"]
+    assert {"record-sent", "record-received"} < set(names)
+    assert names[-1] == "session-closed"
+    assert not any(isinstance(value, bytes) for _, _, v in facts for value in v.values())
 
 
 @pytest.mark.parametrize("suite", [NATIVE, REFERENCE], ids=lambda suite: suite.name)
@@ -235,6 +273,8 @@ def test_another_than_the_paired_peer_is_refused() -> None:
     stranger.a.engine.connect_ik(now_s=0.0)
     first = stranger.a.engine.take_write(now_s=0.0)
     assert first is not None
+    assert isinstance(pair.inject(pair.b, first.record), InvalidRouteError)
+    pair.b.engine.connect_ik(now_s=0.0)
     assert isinstance(pair.inject(pair.b, first.record), InvalidRouteError)
 
 

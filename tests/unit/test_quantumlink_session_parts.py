@@ -9,6 +9,7 @@ from primegap.quantumlink.session import ConfigError, LinkConfig, StreamOptions
 from primegap.quantumlink.session.ack_tracker import MAX_REPEATED_RANGES, AckTracker
 from primegap.quantumlink.session.backoff import FIRST_WAIT_S, MAX_WAIT_S, WriteBackoff
 from primegap.quantumlink.session.errors import ProtocolViolationError
+from primegap.quantumlink.session.first_messages import MAX_REMEMBERED, FirstMessageMemory
 from primegap.quantumlink.session.flow import MemoryBudget, ReceiveWindow
 from primegap.quantumlink.session.ranges import RangeSet
 from primegap.quantumlink.session.receive_buffer import MAX_PIECES, ReceiveBuffer
@@ -125,6 +126,15 @@ def test_the_memory_of_sparse_ids_is_bounded() -> None:
         assert ids.is_new(2 * ordinal + 1)
     assert len(ids._seen) == MAX_ID_RANGES
     assert not ids.is_new(2 * 1 + 1)  # an id from a gap that was given up counts as used
+
+
+def test_the_oldest_first_message_is_forgotten_first() -> None:
+    memory = FirstMessageMemory()
+    digests = [number.to_bytes(16, "big") for number in range(MAX_REMEMBERED + 1)]
+    for digest in digests:
+        memory.add(digest)
+    assert digests[0] not in memory
+    assert all(digest in memory for digest in digests[1:])
 
 
 # --- acknowledgements (39; 11, #2) ---------------------------------------------------------------

@@ -288,10 +288,10 @@ class HandshakeDriver:
             else:
                 self.drop_responder()
             return Finished(handshake.result, handshake.pattern, role, reply)
+        assert reply is not None  # every message but the last is answered
         attempt.handshake = handshake
-        if reply is not None:
-            self._unqueue(attempt)
-            self._queue.append((reply, attempt))
+        self._unqueue(attempt)
+        self._queue.append((reply, attempt))
         return True
 
     # --- timers ---------------------------------------------------------------------------------

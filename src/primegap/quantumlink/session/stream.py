@@ -289,12 +289,12 @@ class Stream:
         )
 
     def take_data(self, room: int) -> StreamData | None:
-        """Return the next data frame that fits `room` bytes, kind byte included, or None."""
-        if self._outbound_reset is not None:
-            return None
+        """Return the next data frame that fits `room` bytes, kind byte included, or None.
+
+        Call only while `may_send`.
+        """
         offset = self._outbound.next_offset(self._send_credit)
-        if offset is None:
-            return None
+        assert offset is not None
         opening = self._opening if offset == 0 else None
         overhead = 2 + varint_size(self.stream_id) + varint_size(offset) + varint_size(room)
         if opening is not None:

@@ -257,11 +257,11 @@ class StreamTable:
     def pending_windows(self) -> Iterator[Stream]:
         """Yield the streams whose limit is to be told; those where it is moot are dropped."""
         for stream_id in list(self._windowing):
-            stream = self._streams.get(stream_id)
-            if stream is None or not stream.wants_credit:
-                del self._windowing[stream_id]
-            else:
+            stream = self._streams[stream_id]
+            if stream.wants_credit:
                 yield stream
+            else:
+                del self._windowing[stream_id]
 
     def window_left(self, frame: StreamWindow) -> None:
         """A window update was put into a tracked record."""
@@ -271,8 +271,8 @@ class StreamTable:
     def take_data(self, room: int) -> StreamData | None:
         """Return the next data frame that fits `room` bytes, from the stream whose turn it is."""
         for stream_id in list(self._sending):
-            stream = self._streams.get(stream_id)
-            if stream is None or not stream.may_send:
+            stream = self._streams[stream_id]
+            if not stream.may_send:
                 del self._sending[stream_id]
                 continue
             frame = stream.take_data(room)
