@@ -15,7 +15,7 @@ demo: setup ## Pair, receive, pay and sign by QR on a private chain; then stay o
 	@$(PYTHON) -m primegap.cli --data-dir build/demo demo $(ARGS)
 
 test: setup-dev ## Run every test.
-	@$(PYTHON) -bb -X dev -m pytest $(ARGS)
+	@$(PYTHON) -bb -m pytest --numprocesses auto --dist loadfile $(ARGS)
 
 check: setup-dev ## Static checks: format, lint, types, import contracts, docs.
 	@.venv/bin/ruff format --check .
