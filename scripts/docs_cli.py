@@ -9,7 +9,7 @@ import inspect
 from typing import TYPE_CHECKING, Final
 
 import click
-from scripts.docs_page import cell, publish
+from scripts.docs_page import cell, code, publish
 
 from primegap.cli.output import DIRECTORY_ENV
 from primegap.cli.root import root
@@ -65,7 +65,7 @@ def _section(context: click.Context) -> list[str]:
     records = [record for record in found if record is not None and record[1]]
     if records:
         parts.append("| Option | Meaning |\n| --- | --- |")
-        parts += [f"| `{cell(names)}` | {cell(text)} |" for names, text in records]
+        parts += [f"| {code(names)} | {cell(text)} |" for names, text in records]
         parts.append("")
     return parts
 

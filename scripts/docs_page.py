@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import html
 import sys
 from pathlib import Path
 from typing import Final
@@ -34,6 +35,16 @@ def publish(page: str, name: str, text: str) -> None:
 def cell(text: str) -> str:
     """Return a text for one cell of a table."""
     return " ".join(text.split()).replace("|", "\\|")
+
+
+def code(text: str) -> str:
+    """Return a text as code for one cell of a table.
+
+    Readers of Markdown disagree about how a bar in a cell's code is written.
+    """
+    if "|" not in text:
+        return f"`{text}`"
+    return f"<code>{html.escape(text).replace('|', '&#124;')}</code>"
 
 
 def summary(documented: object) -> str:
