@@ -23,6 +23,14 @@ T = TypeVar("T")
 HOSTILE: Final = Path(__file__).parent / "hostile"
 ORDINARY_UID: Final = 47113  # nobody's: the device "as an ordinary user" on a machine run by root
 DEADLINE_S: Final = 20.0
+HOSTILE_ENVIRONMENT: Final = {
+    "PRIMEGAP_CANARY": "canary of the environment",
+    "PYTHONUSERBASE": "/nowhere",
+    "PYTHONINSPECT": "",
+    "LD_LIBRARY_PATH": "/nowhere",
+    "TMPDIR": tempfile.gettempdir(),
+}
+"Set for the device; none of it may reach a role (H-4)."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,11 +75,18 @@ class Role:
 class Device:
     """A running test device."""
 
-    def __init__(self, folder: Path, roles: list[Role], uid: int | None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        roles: list[Role],
+        uid: int | None,
+        without: tuple[int, int | None] | None,
+    ) -> None:
         self._folder = folder
         self.data = folder / "data"
         self.uid = uid
         self.roles = roles
+        self._without = without
         self.process: subprocess.Popen[bytes]
 
     def start(self) -> None:
@@ -84,7 +99,7 @@ class Device:
             "uid": self.uid,
             "code": str(code),
             "data": str(self.data),
-            "read_only": [],
+            "without": self._without,
             "manifests": [role.manifest(number) for number, role in enumerate(self.roles, 1)],
             "supplies": {
                 role.name: {"config": role.config, "page": role.page} for role in self.roles
@@ -105,6 +120,7 @@ class Device:
                 stdout=events,
                 stderr=journal,
                 start_new_session=True,
+                env={**os.environ, **HOSTILE_ENVIRONMENT},
             )
 
     def stop(self) -> None:
@@ -193,13 +209,18 @@ def is_alive(pid: int) -> bool:
 
 
 @contextlib.contextmanager
-def running_device(*roles: Role, mode: str) -> Iterator[Device]:
-    """Run a device `mode="root"` (a user id for each role) or `mode="user"` (user namespaces)."""
+def running_device(
+    *roles: Role, mode: str, without: tuple[int, int | None] | None = None
+) -> Iterator[Device]:
+    """Run a device `mode="root"` (a user id for each role) or `mode="user"` (user namespaces).
+
+    `without` is a system call (number, and first argument or None) that its kernel shall not have.
+    """
     if mode == "root" and os.getuid() != 0:
         pytest.skip("needs root: a user id of its own for each role")
     uid = ORDINARY_UID if mode == "user" and os.getuid() == 0 else None
     with tempfile.TemporaryDirectory(prefix="primegap-sandbox-") as folder:
-        device = Device(Path(folder), list(roles), uid)
+        device = Device(Path(folder), list(roles), uid, without)
         device.start()
         try:
             yield device

@@ -330,11 +330,11 @@ def test_core_may_die_at_any_moment_of_a_start(mode: str) -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     assert libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0
     try:
-        for step in range(8):
+        for step in range(6):
             role = Role(name="idle", module="idle", config={"canary": ""})
             with running_device(role, mode=mode) as device:
                 device.wait_for("start", functools.partial(device.events, "process-started"))
-                time.sleep(step * 0.012)
+                time.sleep(step * 0.02)
                 device.process.kill()
                 device.process.wait()
                 # Whoever survives its parent becomes a child of this process.
