@@ -85,6 +85,7 @@ class Companion:
         """Close the link and release the data directory."""
         async with self._link_lock:
             await self._close_link()
+        self._wallets.clear()
         self.state.close()
 
     # -- device ---------------------------------------------------------------------------------

@@ -12,17 +12,17 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from primegap.bitcoin.amounts import Satoshi, format_btc, format_fee_rate, format_sats
 from primegap.companion.companion import BROADCAST, COMPOSED, SIGNED
 from primegap.companion.errors import PaymentError
-from primegap.web.companion_desk import Step
 from primegap.web.security import TEMPLATES
 
 if TYPE_CHECKING:
     from primegap.companion.state import Payment
     from primegap.companion.wallet import HistoryEntry
-    from primegap.web.companion_desk import CompanionDesk, Job
+    from primegap.web.companion_desk import CompanionDesk
 
 RECENT: Final = 5
 SETTLED: Final = 6  # confirmations after which nobody counts any more
-NARROW_SPACE: Final = "\u202f"  # does not break
+_TYPOGRAPHY: Final = str.maketrans({" ": "\u202f", "-": "\u2212"})
+"A narrow space that does not break, and a minus sign."
 
 
 @lru_cache(maxsize=1)
@@ -51,12 +51,12 @@ def render(name: str, context: dict[str, Any]) -> str:
 
 def btc(amount: int) -> str:
     """Write an amount in bitcoin, its digits in groups, without a unit."""
-    return format_btc(Satoshi(amount), unit="").replace(" ", NARROW_SPACE)
+    return format_btc(Satoshi(amount), unit="").translate(_TYPOGRAPHY)
 
 
 def sats(amount: int) -> str:
     """Write an amount in satoshis."""
-    return format_sats(Satoshi(amount)).replace(" ", NARROW_SPACE)
+    return format_sats(Satoshi(amount)).translate(_TYPOGRAPHY)
 
 
 def when(time_s: int) -> str:
@@ -111,15 +111,16 @@ def rows(desk: CompanionDesk) -> list[Row]:
         for payment in desk.companion.unfinished()
     ]
     history = () if desk.wallet is None else desk.wallet.history
-    return unsent + [_row(entry) for entry in history]
+    made_s = {payment.txid: payment.created_s for payment in desk.companion.payments()}
+    return unsent + [_row(entry, made_s.get(entry.txid)) for entry in history]
 
 
-def _row(entry: HistoryEntry) -> Row:
+def _row(entry: HistoryEntry, made_s: int | None) -> Row:
     return Row(
         txid=entry.txid,
         title="Received" if entry.delta >= 0 else "Sent",
         delta=entry.delta,
-        time_s=entry.time_s,
+        time_s=made_s if entry.time_s is None else entry.time_s,
         status=_confirmations(entry),
         state="wait" if entry.height is None else "good",
     )
@@ -183,13 +184,13 @@ def payment_view(desk: CompanionDesk, txid: str) -> dict[str, Any] | None:
         "warnings": [] if review is None else [warning.kind for warning in review.warnings],
         "review_problem": problem,
         "job": job,
-        "stages": stages(payment, entry, job),
+        "stages": stages(payment, entry),
         "scanned": desk.scanned(txid),
         "settled": entry is not None and entry.confirmations >= SETTLED,
     }
 
 
-def stages(payment: Payment | None, entry: HistoryEntry | None, job: Job | None) -> list[Stage]:
+def stages(payment: Payment | None, entry: HistoryEntry | None) -> list[Stage]:
     """Return the course of a transaction: what is done, what goes on, what is to come."""
     if payment is None:
         assert entry is not None
@@ -201,11 +202,6 @@ def stages(payment: Payment | None, entry: HistoryEntry | None, job: Job | None)
         if entry is not None:
             reached = 3 if entry.height is None else 4
     details = {"Confirmed": "" if entry is None or entry.height is None else _confirmations(entry)}
-    if job is not None and job.running:
-        details["Signed"] = {
-            Step.WAITING: "Waiting for the device",
-            Step.DEVICE: "Look at the device",
-        }.get(job.step, "")
     return [
         Stage(
             title=title,
