@@ -165,4 +165,5 @@ def test_secret_bearing_messages_have_exactly_the_reviewed_holders() -> None:
         "GetAppSeed": {"bitcoin", "link"},
         "GetAccountXpub": {"bitcoin"},
         "TakeAccountKey": {"bitcoin"},
+        "WaitUnlocked": {"bitcoin", "link"},
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,9 +11,10 @@ import pytest
 from primegap.files import StorageError, StorageFullError, write_file
 from primegap.keyos.security import vault as vault_module
 from primegap.keyos.security.derivation import app_seed, seed_fingerprint
-from primegap.keyos.security.grants import GRANT_LIFE_S, Grants
+from primegap.keyos.security.grants import GRANT_LIFE_S, Grants, Use
 from primegap.keyos.security.vault import (
     MAX_ATTEMPTS,
+    DamagedError,
     PinFormatError,
     Vault,
     VaultError,
@@ -125,7 +127,7 @@ def test_a_damaged_vault_never_opens(vault: Vault, tmp_path: Path, offset: int) 
     data = bytearray((tmp_path / "vault").read_bytes())
     data[offset % len(data)] ^= 0x80
     (tmp_path / "vault").write_bytes(data)
-    with pytest.raises((StorageError, WrongPinError)):
+    with pytest.raises((DamagedError, WrongPinError)):
         vault.open("123456")
 
 
@@ -135,25 +137,36 @@ def test_a_second_seed_never_replaces_the_first(vault: Vault) -> None:
     assert vault.open("123456") == ENTROPY
 
 
-def test_a_grant_is_for_one_process_one_content_and_one_use() -> None:
+USE = Use(instance=7, content=bytes(32), network="regtest", account=0)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        replace(USE, instance=8),
+        replace(USE, content=bytes([1] * 32)),
+        replace(USE, network="mainnet"),
+        replace(USE, account=1),
+    ],
+)
+def test_a_grant_is_for_one_process_one_content_one_key_and_one_use(other: Use) -> None:
     grants = Grants()
-    number, content, other = bytes(16), bytes(32), bytes([1] * 32)
-    assert grants.approve(number, 7, content, now_s=0)
-    assert not grants.approve(number, 7, other, now_s=0)
-    assert not grants.take(number, 8, content, now_s=1)
-    assert not grants.take(number, 7, other, now_s=1)
-    assert not grants.take(bytes([9] * 16), 7, content, now_s=1)
-    assert grants.take(number, 7, content, now_s=1)
-    assert not grants.take(number, 7, content, now_s=1)
+    number = bytes(16)
+    assert grants.approve(number, USE, now_s=0)
+    assert not grants.approve(number, other, now_s=0)
+    assert not grants.take(number, other, now_s=1)
+    assert not grants.take(bytes([9] * 16), USE, now_s=1)
+    assert grants.take(number, USE, now_s=1)
+    assert not grants.take(number, USE, now_s=1)
 
 
 def test_a_grant_expires_and_is_lost_at_lock() -> None:
     grants = Grants()
-    assert grants.approve(bytes(16), 7, bytes(32), now_s=0)
-    assert not grants.take(bytes(16), 7, bytes(32), now_s=GRANT_LIFE_S)
-    assert grants.approve(bytes(16), 7, bytes(32), now_s=100)
+    assert grants.approve(bytes(16), USE, now_s=0)
+    assert not grants.take(bytes(16), USE, now_s=GRANT_LIFE_S)
+    assert grants.approve(bytes(16), USE, now_s=100)
     grants.clear()
-    assert not grants.take(bytes(16), 7, bytes(32), now_s=100)
+    assert not grants.take(bytes(16), USE, now_s=100)
 
 
 def test_a_sealed_file_opens_only_with_its_seed_and_name(tmp_path: Path) -> None:

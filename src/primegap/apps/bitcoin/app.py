@@ -222,7 +222,10 @@ class BitcoinApp:
             return before
         screen = encode_screen(screens.review_payment(review, account))
         decision = await self._process.call(
-            ui.Confirm(screen, review.digest, signs=True), ui.Decision
+            ui.Confirm(
+                screen, review.digest, opens=security.KeyChoice(self._network.value, ACCOUNT)
+            ),
+            ui.Decision,
         )
         if not decision.approved:
             raise RejectedError
@@ -321,7 +324,7 @@ class BitcoinApp:
         if memory.shared_with != peer:
             screen = screens.share_account(account, peer[:8].upper())
             decision = await self._process.call(
-                ui.Confirm(encode_screen(screen), account.descriptor_hash, signs=False), ui.Decision
+                ui.Confirm(encode_screen(screen), account.descriptor_hash, opens=None), ui.Decision
             )
             if not decision.approved:
                 await self._end(call, RESET_REFUSED)

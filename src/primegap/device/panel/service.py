@@ -14,9 +14,8 @@ if TYPE_CHECKING:
     from primegap.keyos.process import Process
 
 
-async def main(process: Process) -> None:
-    """Entry of the panel process: the display works at once, the page a moment later."""
-    state = PanelState()
+def offer(process: Process, state: PanelState) -> None:
+    """Answer `hw/panel` with a display and a touch panel that this state stands for."""
 
     async def show_frame(caller: Caller, request: api.ShowFrame) -> Message:
         await state.show(request)
@@ -36,6 +35,12 @@ async def main(process: Process) -> None:
     process.handle(api.NextTouch, next_touch)
     process.handle(api.NextPicture, next_picture)
     process.handle(api.PictureRead, picture_read)
+
+
+async def main(process: Process) -> None:
+    """Entry of the panel process: the display works at once, the page a moment later."""
+    state = PanelState()
+    offer(process, state)
     process.serve()
     page = process.take_socket("page")
     await state.wait_for(lambda frame: True, timeout_s=60)

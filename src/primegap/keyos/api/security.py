@@ -132,7 +132,8 @@ class TakeAccountKey(Request):
     """The private key of one account, for one signature that the person confirmed.
 
     Granted once for a confirmation that the trusted screen reported as approved, to the very
-    process that asked for it and for the very content that was shown; refused otherwise.
+    process that asked for it, for the very content that was shown and for the key that was named;
+    refused otherwise.
     """
 
     server: ClassVar[str] = SERVER
@@ -144,6 +145,14 @@ class TakeAccountKey(Request):
     confirmation: bytes
     content: bytes
     "SHA-256 of what is to be signed, as given to the confirmation."
+
+
+@dataclass(frozen=True, slots=True)
+class KeyChoice(Message):
+    """Which key a confirmation opens; the trusted screen names it in words of its own."""
+
+    network: str
+    account: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,3 +168,13 @@ class ReportConfirmation(Request):
     "The process that asked, as core named it to the trusted screen."
     content: bytes
     "SHA-256 of the content the asking process bound to the screen."
+    key: KeyChoice
+    "The key that the screen said would be opened; no other one is."
+
+
+@dataclass(frozen=True, slots=True)
+class WaitUnlocked(Request):
+    """Answered as soon as the device is unlocked."""
+
+    server: ClassVar[str] = SERVER
+    message_id: ClassVar[int] = 10

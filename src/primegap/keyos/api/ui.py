@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from primegap.keyos.api.security import KeyChoice  # noqa: TC001 - read at run time by the codec
 from primegap.keyos.messages import Message, Request
 
 SERVER = "os/ui"
@@ -55,8 +56,9 @@ class Confirm(Request):
     screen: bytes
     content: bytes
     "SHA-256 of the bytes that will be acted upon."
-    signs: bool
-    "Approval opens a key for one signature; the trusted screen says so in words of its own."
+    opens: KeyChoice | None
+    """The key that approval opens for one signature, which the trusted screen says in words of its
+    own; None when it opens none."""
 
 
 @dataclass(frozen=True, slots=True)

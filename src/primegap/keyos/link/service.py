@@ -234,7 +234,7 @@ class LinkService:
             screen = screens.confirm_pairing(peer.name, self._fingerprint)
             content = hashlib.sha256(peer.encode()).digest()
             decision = await self._process.call(
-                ui.Confirm(encode_screen(screen), content, signs=False), ui.Decision
+                ui.Confirm(encode_screen(screen), content, opens=None), ui.Decision
             )
             if decision.approved:
                 store.peer = peer

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MAX_ATTEMPTS: Final = 10
+DEVICE_KEY_BYTES: Final = 32
 MIN_PIN_LENGTH: Final = 6
 MAX_PIN_LENGTH: Final = 64
 ENTROPY_SIZES: Final = (16, 32)
@@ -55,6 +56,13 @@ class WipedError(VaultError):
 
     code = "wiped"
     hint = "Too many wrong PINs. The seed was erased from this device."
+
+
+class DamagedError(VaultError):
+    """The vault or its key is not what was once written; nothing can be opened."""
+
+    code = "vault-damaged"
+    hint = "The stored seed is damaged and cannot be opened."
 
 
 class PinFormatError(VaultError):
@@ -100,7 +108,7 @@ class Vault:
         if self.exists:
             raise VaultError("a seed is already stored")
         remove_file(self._vault)
-        device_key = self._rng(32)
+        device_key = self._rng(DEVICE_KEY_BYTES)
         write_file(self._device_key, device_key)
         write_file(self._attempts, b"\x00")
         salt, nonce = self._rng(16), self._rng(12)
@@ -115,7 +123,8 @@ class Vault:
             PinFormatError: not a PIN; nothing was counted.
             WrongPinError: an attempt was used up.
             WipedError: it was the last one.
-            StorageError: the attempt could not be counted (none was made), or a file is damaged.
+            DamagedError: the files are not a vault and its key.
+            StorageError: the attempt could not be counted (none was made), or a file not be read.
         """
         check_pin(pin)
         used = self._used()
@@ -151,8 +160,8 @@ def check_pin(pin: str) -> None:
 def _unseal(data: bytes, device_key: bytes, pin: str) -> bytearray | None:
     from cryptography.exceptions import InvalidTag
 
-    if len(data) < HEADER.size:
-        raise StorageError("vault is damaged")
+    if len(data) < HEADER.size or len(device_key) != DEVICE_KEY_BYTES:
+        raise DamagedError("vault is damaged")
     header = data[: HEADER.size]
     magic, memory, iterations, lanes, _, nonce = HEADER.unpack(header)
     if (
@@ -161,7 +170,7 @@ def _unseal(data: bytes, device_key: bytes, pin: str) -> bytearray | None:
         or not 1 <= iterations <= MAX_ARGON2_ITERATIONS
         or not lanes
     ):
-        raise StorageError("vault is damaged")
+        raise DamagedError("vault is damaged")
     try:
         return bytearray(_aead(pin, device_key, header).decrypt(nonce, data[HEADER.size :], header))
     except InvalidTag:

@@ -23,7 +23,7 @@ from primegap.keyos.ui.flows.context import Context
 from primegap.keyos.ui.flows.home import home, read_radio
 from primegap.keyos.ui.flows.onboarding import first_start
 from primegap.keyos.ui.layout import layout
-from primegap.keyos.ui.screen import Banner, Screen, Tone
+from primegap.keyos.ui.screen import Banner, Network, Screen, Tone
 from primegap.keyos.ui.stage import Ask, Rank, Stage
 from primegap.keyos.ui.view import BluetoothState, StatusBar
 
@@ -34,10 +34,9 @@ if TYPE_CHECKING:
 
 CONFIRMATION_BYTES: Final = 16
 CONTENT_BYTES: Final = 32
+MAX_ACCOUNT: Final = (1 << 31) - 1  # BIP-32
 MAX_CONFIRMATIONS: Final = 4  # of one caller, waiting at the same time
 RETRY_S: Final = 0.5
-SIGNS_BANNER: Final = Banner("Approving this opens a key to sign", tone=Tone.ACCENT)
-"Put there by this process, so that an app cannot ask for a signature in other words."
 
 
 @dataclass(slots=True)
@@ -224,8 +223,8 @@ class UiService:
         screen = self._screen(caller, request.screen)
         if not screen.confirm or screen.approval is None or not screen.approval.hold_ms:
             raise RequestError(Status.MALFORMED, "not a confirmation with a button to hold")
-        if request.signs:
-            screen = _with_banner(screen)
+        if request.opens is not None:
+            screen = _with_banner(screen, request.opens)
         app.confirmations += 1
         try:
             action = await self._stage.ask(screen, Rank.CONFIRM)
@@ -235,23 +234,33 @@ class UiService:
         assert screen.approval is not None
         if action.id != screen.approval.id:
             return ui.Decision(approved=False, confirmation=b"", digest=digest)
-        if not request.signs:
+        if request.opens is None:
             return ui.Decision(approved=True, confirmation=b"", digest=digest)
         confirmation = os.urandom(CONFIRMATION_BYTES)
         try:
             await self._process.call(
-                security.ReportConfirmation(confirmation, caller.instance, request.content)
+                security.ReportConfirmation(
+                    confirmation, caller.instance, request.content, request.opens
+                )
             )
         except (RequestError, ChannelClosedError) as error:
             raise RequestError(Status.FAILED, "the confirmation could not be used") from error
         return ui.Decision(approved=True, confirmation=confirmation, digest=digest)
 
 
-def _with_banner(screen: Screen) -> Screen:
+def _with_banner(screen: Screen, key: security.KeyChoice) -> Screen:
+    """Say in words of this process, which no app can change, which key an approval opens."""
     import dataclasses
 
     try:
-        marked = dataclasses.replace(screen, banner=SIGNS_BANNER)
+        network = Network(key.network)
+    except ValueError:
+        raise RequestError(Status.MALFORMED, "network") from None
+    if not 0 <= key.account <= MAX_ACCOUNT:
+        raise RequestError(Status.MALFORMED, "account number")
+    text = f"Approving this opens a key: {network.value}, account {key.account + 1}"
+    try:
+        marked = dataclasses.replace(screen, banner=Banner(text, tone=Tone.ACCENT))
         layout(marked)
     except ScreenError as error:
         raise RequestError(Status.MALFORMED, str(error)) from error

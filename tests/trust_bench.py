@@ -1,0 +1,347 @@
+"""The device's own core, services and screen in one process, without sandbox: for attacks on trust.
+
+Router, channels, frames, security, ui, link, camera and apps are the real ones; only the walls
+between the processes are missing, so that a test can stand in the place of any of them. A role may
+be played by the test (`puppets`): the test then holds the very `Process` that the role would hold.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib
+import os
+import socket
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Final, cast
+
+import pytest
+from typing_extensions import override
+
+from primegap.device.panel.automation import Automation
+from primegap.device.panel.service import offer
+from primegap.device.panel.state import PanelState
+from primegap.keyos.channel import Channel, channel_pair
+from primegap.keyos.core.builtin import builtin_manifests
+from primegap.keyos.core.journal import Journal
+from primegap.keyos.core.order import Runtime
+from primegap.keyos.core.supervisor import Running, Supervisor, Supply
+from primegap.keyos.manifest import PermissionTable
+from primegap.keyos.process import Process
+from primegap.keyos.security import vault as vault_module
+from primegap.quantumlink.aio.memory import MemoryLink, MemoryPort
+
+PIN: Final = "271828"
+CRASHED: Final = 70
+KILLED: Final = -9
+Entry = Callable[[Process], Awaitable[None]]
+
+
+class Pages(Journal):
+    """A journal that keeps what it is told."""
+
+    def __init__(self) -> None:
+        super().__init__(started_s=time.monotonic())
+        self.lines: list[tuple[str, str]] = []
+        self.events: list[dict[str, Any]] = []
+
+    @override
+    def line(self, role: str, text: str) -> None:
+        self.lines.append((role, text))
+
+    @override
+    def event(self, name: str, **facts: Any) -> None:
+        self.events.append({"event": name, **facts})
+
+    @property
+    def text(self) -> str:
+        return "\n".join(f"{role}: {line}" for role, line in self.lines)
+
+
+class Played:
+    """What core holds of a process; here it is a task."""
+
+    def __init__(self, role: str) -> None:
+        self.role = role
+        self.pid = 0
+        self.stderr = None
+        self.status = KILLED
+        self.task: asyncio.Task[None]
+        self.ended = os.eventfd(0)
+
+    def kill(self) -> None:
+        self.task.cancel()
+
+    def wait(self) -> int:
+        return self.status
+
+
+class Bench(Supervisor):
+    """A device whose processes are tasks."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        puppets: tuple[str, ...] = (),
+        entries: dict[str, Entry] | None = None,
+        development: bool = True,
+        network: str = "regtest",
+    ) -> None:
+        self.journal = Pages()
+        self.panel = PanelState()
+        self.finger = Automation(self.panel)
+        self.processes: dict[str, Process] = {}
+        self.chip_port: asyncio.Queue[MemoryPort] = asyncio.Queue()
+        self._puppets = puppets
+        self._arrivals: dict[str, asyncio.Queue[Process]] = {}
+        self._entries: dict[str, Entry] = {"panel": self._play_panel, **(entries or {})}
+        self._ended: set[Played] = set()
+        config = {"network": network}
+        super().__init__(
+            PermissionTable(builtin_manifests()),
+            Runtime((), (), ()),
+            data=folder,
+            development=development,
+            journal=self.journal,
+            supplies={
+                "ui": Supply(config=config),
+                "bitcoin": Supply(config=config),
+                "link": Supply(config={"version": "1"}),
+                "radio": Supply(),
+            },
+        )
+
+    # -- processes as tasks ---------------------------------------------------------------------
+
+    async def _play_panel(self, process: Process) -> None:
+        offer(process, self.panel)
+        process.serve()
+        await process.wait()
+
+    async def _play_puppet(self, process: Process) -> None:
+        if "service" not in process._fds:
+            process.serve()
+        self._arrivals.setdefault(process.role, asyncio.Queue()).put_nowait(process)
+        await asyncio.Event().wait()
+
+    @override
+    def _start(self, role: str, extra: dict[str, socket.socket] | None = None) -> None:
+        manifest = self._table.manifests[role]
+        control, their_control = channel_pair()
+        fds = {"control": their_control.detach()}
+        service = None
+        if manifest.servers:
+            service, theirs = channel_pair()
+            fds["service"] = theirs.detach()
+        data = self._folder(manifest)
+        order = {
+            "role": role,
+            "development": self._development,
+            "config": self._supplies.get(role, Supply()).config,
+            "fds": fds,
+        }
+        process = Process(order, data=str(data or "/nowhere"), loop=self._loop)
+        played = Played(role)
+        running = Running(
+            manifest,
+            self._router.process_started(role),
+            cast("Any", played),
+            played.ended,
+            control=None,  # type: ignore[arg-type]
+            service=None,
+            started_s=self._loop.time(),
+        )
+        running.control = Channel(
+            control,
+            on_datagram=lambda data, fds: self._control_frame(running, data, fds),
+            on_closed=lambda: self._channel_lost(running),
+        )
+        if service is not None:
+            running.service = Channel(
+                service,
+                on_datagram=lambda data, fds: self._service_frame(role, data, fds),
+                on_closed=lambda: self._channel_lost(running),
+            )
+        self._starts[role] += 1
+        self._running[role] = running
+        self.processes[role] = process
+        self._loop.add_reader(played.ended, self._exited, running)
+        played.task = self._loop.create_task(self._play(process, played))
+        self._ended.add(played)
+
+    async def _play(self, process: Process, played: Played) -> None:
+        entry = self._entries.get(process.role)
+        if entry is None and process.role in self._puppets:
+            entry = self._play_puppet
+        if entry is None:
+            module, _, function = self._table.manifests[process.role].entry.partition(":")
+            entry = getattr(importlib.import_module(module), function)
+        try:
+            await process.run(entry)
+            played.status = 0
+        except asyncio.CancelledError:
+            played.status = KILLED
+        except Exception as crash:  # noqa: BLE001 - as at the top of a real process
+            played.status = CRASHED
+            error: BaseException = crash
+            while isinstance(error, BaseExceptionGroup):
+                error = error.exceptions[0]
+            self.journal.line(process.role, f"crashed: {type(error).__name__}: {error}")
+            self._running[process.role].last_line = f"{type(error).__name__}: {error}"
+        finally:
+            await self._bury(process)
+            os.eventfd_write(played.ended, 1)
+            self._ended.discard(played)
+
+    async def _bury(self, process: Process) -> None:
+        """Do what the kernel does when a process ends: close its channels."""
+        for task in list(process._running.values()):
+            task.cancel()
+        for connection in process._connections.values():
+            connection.close()
+        if process._control is not None:
+            process._control.close()
+        if process._service is not None:
+            process._service.close()
+        elif "service" in process._fds:
+            os.close(process._fds["service"])
+        await asyncio.sleep(0)
+
+    @override
+    def _start_radio(self) -> None:
+        ours, chips = channel_pair()
+        self._chips_end = chips
+        self._radio_host_end = ours
+        self._give_radio()
+
+    @override
+    async def _stop_radio(self) -> None:
+        if self._radio_host_end is not None:
+            self._radio_host_end.close()
+            self._radio_host_end = None
+
+    # -- for tests ------------------------------------------------------------------------------
+
+    async def puppet(self, role: str) -> Process:
+        """Return the next process of a role that the test plays."""
+        queue = self._arrivals.setdefault(role, asyncio.Queue())
+        async with asyncio.timeout(20):
+            return await queue.get()
+
+    def kill(self, role: str) -> None:
+        """End a process without warning."""
+        self._running[role].popen.kill()
+
+    @property
+    def alive(self) -> bool:
+        """Whether the device still runs."""
+        return not self.finished.done()
+
+    def shown(self) -> dict[str, Any]:
+        """Return the screen on the display."""
+        screen: dict[str, Any] = self.finger.screen()["screen"]
+        return screen
+
+    async def wait(self, screen: str, timeout_s: float = 20) -> dict[str, Any]:
+        """Wait for a screen by its id."""
+        await self.finger.wait(screen=screen, target=None, timeout_s=timeout_s)
+        return self.shown()
+
+    async def press(self, *targets: str) -> None:
+        """Press targets one after another."""
+        for target in targets:
+            await self.finger.wait(screen=None, target=target, timeout_s=20)
+            await self.finger.press(target)
+
+    async def approve(self, screen: str) -> None:
+        """Read a confirmation to its end and hold its button."""
+        await self.wait(screen)
+        while self.finger.screen()["page"] + 1 < self.finger.screen()["pages"]:
+            await self.finger.press("page:next")
+        await self.finger.press("confirm")
+
+    async def set_up(self) -> list[str]:
+        """Do the first start; return the words."""
+        await self.press("start")
+        for _ in range(2):
+            await self.finger.wait(screen="choose-pin", target=None, timeout_s=20)
+            await self.finger.type(PIN)
+            await self.finger.press("done")
+        await self.press("words-12", "no-dice")
+        screen = await self.wait("seed-words")
+        words = [word for item in screen["items"] for word in item.get("words", ())]
+        while self.finger.screen()["page"] + 1 < self.finger.screen()["pages"]:
+            await self.finger.press("page:next")
+        await self.press("done")
+        while self.shown()["id"] == "quiz":
+            question = next(i["text"] for i in self.shown()["items"] if i["type"] == "text")
+            position = int(question.rstrip("?").split()[-1])
+            await self.press(f"word:{words[position - 1]}")
+        await self.press("ok")
+        await self.wait("home")
+        return words
+
+    async def unlock(self, pin: str = PIN) -> None:
+        """Type the PIN on the lock screen."""
+        await self.wait("unlock")
+        await self.finger.type(pin)
+        await self.finger.press("done")
+
+    async def end(self) -> None:
+        """Stop everything."""
+        self.stop()
+        for task in self._tasks:
+            task.cancel()
+        for played in list(self._ended):
+            await asyncio.wait({played.task}, timeout=5)
+        for _ in range(20):
+            if not self._running:
+                break
+            await asyncio.sleep(0.01)
+        if self._radio_host_end is not None:
+            self._radio_host_end.close()
+        with contextlib.suppress(AttributeError):
+            self._chips_end.close()
+
+
+class Radio:
+    """The radio as the link process sees it, with a companion's end in memory."""
+
+    def __init__(self, bench: Bench) -> None:
+        self._bench = bench
+        self._ports: asyncio.Queue[MemoryPort] = asyncio.Queue()
+        self.gone = asyncio.Event()
+
+    async def address(self) -> str:
+        return "C0:FF:EE:00:00:01"
+
+    async def connection(self) -> MemoryPort:
+        return await self._ports.get()
+
+    def join(self) -> MemoryPort:
+        """Make a Bluetooth connection; return the companion's end."""
+        link = MemoryLink()
+        self._ports.put_nowait(link.a)
+        return link.b
+
+
+@pytest.fixture
+def quick_pin(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make stretching the PIN cheap; the parameters are stored in the file."""
+    monkeypatch.setattr(vault_module, "ARGON2_MEMORY_KIB", 64)
+    monkeypatch.setattr(vault_module, "ARGON2_ITERATIONS", 1)
+
+
+@asynccontextmanager
+async def bench(folder: Path, **options: Any) -> AsyncIterator[Bench]:
+    """Run a device for the time of a test."""
+    device = Bench(folder, **options)
+    device.start_first()
+    try:
+        yield device
+    finally:
+        await device.end()
