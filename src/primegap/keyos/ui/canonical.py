@@ -17,6 +17,7 @@ from typing import Any, Final
 
 import cbor2
 
+from primegap.keyos.messages import NO_TAGS
 from primegap.keyos.ui.errors import ScreenError, ScreenFormatError
 from primegap.keyos.ui.items import ITEM_TYPES, Item, Keypad, Words
 from primegap.keyos.ui.screen import Screen
@@ -68,6 +69,7 @@ def decode_screen_untrusted(data: bytes) -> Screen:
     try:
         plain = cbor2.loads(
             data,
+            semantic_decoders=NO_TAGS,
             max_depth=_MAX_DEPTH,
             allow_indefinite=False,
             allow_duplicate_keys=False,
