@@ -104,6 +104,7 @@ def build_app(companion: Companion, *, token: str) -> Starlette:
         Route("/send", page.compose, methods=["POST"]),
         Route("/send/picture", page.recipient_picture, methods=["POST"]),
         Route("/history", page.history),
+        Route("/sync", page.sync, methods=["POST"]),
         Route("/payments/{txid}", page.payment),
         Route("/payments/{txid}/sign", page.sign, methods=["POST"]),
         Route("/payments/{txid}/send", page.broadcast, methods=["POST"]),
@@ -241,6 +242,10 @@ class _CompanionPage:
 
     async def history(self, request: Request) -> Response:
         return self._page(request, "history")
+
+    async def sync(self, request: Request) -> Response:
+        self._desk.sync_soon()
+        return _see("/")
 
     # -- device ---------------------------------------------------------------------------------
 
