@@ -1,10 +1,9 @@
-"""The chip's application, without radio and host pipe (radio.md sections 7 and 14).
+"""The chip and its application, without radio and host pipe (radio.md sections 7 and 14).
 
 Requests of the host and events of the air go in; answers, the level of the interrupt line, the
 wanted advertising and a few actions come out. Payloads are opaque: nothing here looks into them.
 
-A process starts in the application, with the radio off. The bootloader, which on the real chip runs
-before it, will be a machine of its own beside this one.
+A `Chip` starts in the bootloader, which hands over to a `ChipApplication` with the radio off.
 """
 
 from __future__ import annotations
@@ -12,8 +11,10 @@ from __future__ import annotations
 import enum
 from collections import deque
 from dataclasses import dataclass, field
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
+from primegap.radio.bootloader import Bootloader
+from primegap.radio.chip_memory import ChipMemory
 from primegap.radio.errors import MessageError
 from primegap.radio.messages import (
     ALL_CHANNELS_OFF,
@@ -46,6 +47,9 @@ from primegap.radio.messages import (
     encode_message,
     parse_message_untrusted,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 INBOUND_PACKETS: Final = 16
 "Packets of the phone kept for the host; a further one is dropped and the overflow flag set."
@@ -101,10 +105,24 @@ class ChipAction(enum.Enum):
 
 
 class ChipApplication:
-    """State machine of the application. Not thread-safe; no clock, no randomness."""
+    """State machine of the application. Not thread-safe; no clock, no randomness.
 
-    def __init__(self, identity: ChipIdentity) -> None:
+    Args:
+        identity: what the factory wrote.
+        memory: where the challenge secret lies; without it, that of a fresh chip.
+        as_4_0_0: answer challenges without looking at the seal, as the shipped version.
+    """
+
+    def __init__(
+        self,
+        identity: ChipIdentity,
+        memory: ChipMemory | None = None,
+        *,
+        as_4_0_0: bool = False,
+    ) -> None:
         self._identity = identity
+        self._memory = ChipMemory.erased() if memory is None else memory
+        self._as_4_0_0 = as_4_0_0
         self._on = False
         self._name = DEFAULT_NAME
         self._tx_power = TxPower.ZERO
@@ -238,8 +256,9 @@ class ChipApplication:
             case Echo():
                 answer = EchoResponse(request.data)
             case ChallengeRequest():
-                # Section 10: a chip that was never given a secret answers with all ones.
-                answer = ChallengeResult(b"\xff" * 32)
+                answer = ChallengeResult(
+                    self._memory.answer_challenge(request.nonce, as_4_0_0=self._as_4_0_0)
+                )
             case Plain.RESET:
                 self._actions.append(ChipAction.RESET)
                 return None
@@ -280,3 +299,39 @@ class ChipApplication:
             return Plain.NACK_DISABLE_CHANNELS
         self._channels_off = channels
         return Plain.ACK_DISABLE_CHANNELS
+
+
+class Chip:
+    """One life of a chip, from reset to reset: the bootloader, then the application.
+
+    Args:
+        identity: what the factory wrote.
+        memory: what the chip keeps over resets.
+        known_keys: compressed public keys of those who may sign firmware.
+        as_4_0_0: answer challenges without looking at the seal, as the shipped version.
+    """
+
+    def __init__(
+        self,
+        identity: ChipIdentity,
+        memory: ChipMemory,
+        *,
+        known_keys: Collection[bytes],
+        as_4_0_0: bool = False,
+    ) -> None:
+        self._bootloader = Bootloader(memory, known_keys=known_keys, as_4_0_0=as_4_0_0)
+        self.application = ChipApplication(identity, memory, as_4_0_0=as_4_0_0)
+        "For the radio stack; dark until it is started."
+
+    def receive_request(self, data: bytes) -> bytes | None:
+        """Carry out one request of the host and return the answer; None if there is none."""
+        if self._bootloader.finished:
+            return self.application.receive_request(data)
+        try:
+            request = parse_message_untrusted(data[:MAX_MESSAGE_BYTES])
+        except MessageError:
+            return encode_message(PostcardError(PostcardFault.DESER))
+        if request is Plain.RESET:
+            return self.application.receive_request(data)
+        answer = self._bootloader.carry_out(request)
+        return None if answer is None else encode_message(answer)

@@ -47,6 +47,30 @@ class MessageError(RemoteRadioError):
     hint = "The Bluetooth chip sent something that is not understood."
 
 
+class ImageError(RemoteRadioError):
+    """Bytes are not a firmware image that may run (radio.md section 9)."""
+
+    code = "radio-image"
+    hint = "The firmware of the Bluetooth chip is damaged or not signed by whom it must be."
+
+
+class ChipNotTrustedError(RemoteRadioError):
+    """The chip does not know the secret it was given (radio.md section 10)."""
+
+    code = "radio-chip-not-trusted"
+    hint = (
+        "The Bluetooth chip did not prove that it is the one this device was made with. "
+        "Bluetooth stays off; QR codes still work."
+    )
+
+
+class ChipUpdateError(RemoteRadioError):
+    """The chip does not take or does not start the firmware this device carries."""
+
+    code = "radio-chip-update"
+    hint = "The Bluetooth chip could not be given its firmware."
+
+
 class UnexpectedAnswerError(RemoteRadioError):
     """The chip answered a command with something that is no answer to it."""
 

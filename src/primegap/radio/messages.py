@@ -450,6 +450,31 @@ def parse_message_untrusted(data: bytes) -> AnyMessage:
     return kind(*(codec.parse(reader) for codec in _CODECS[kind]))
 
 
+_APPLICATION_REQUESTS: Final[frozenset[Plain | type[Message]]] = frozenset(
+    {
+        DisableChannels,
+        Plain.ENABLE,
+        Plain.DISABLE,
+        Plain.GET_STATUS,
+        SendData,
+        Plain.GET_RECEIVED_DATA,
+        Plain.GET_FIRMWARE_VERSION,
+        Plain.GET_BT_ADDRESS,
+        SetTxPower,
+        Plain.GET_DEVICE_ID,
+        Plain.DISCONNECT,
+        SetDeviceName,
+        Echo,
+    }
+)
+
+
+def is_application_request(message: AnyMessage) -> bool:
+    """Whether only the application carries out the message (section 6.1, kind "request")."""
+    kind = message if isinstance(message, Plain) else type(message)
+    return kind in _APPLICATION_REQUESTS
+
+
 def is_bootloader_message(message: AnyMessage) -> bool:
     """Whether only the bootloader understands the message."""
     path = message.value if isinstance(message, Plain) else _PATHS[type(message)]
