@@ -14,6 +14,8 @@ from primegap.cli.output import Settings, command, emit, say
 if TYPE_CHECKING:
     from types import FrameType
 
+    from primegap.device.adapter import StartedAdapter
+    from primegap.device.air import StartedAir
     from primegap.device.launcher import StartedDevice
 
 NETWORKS = ("mainnet", "testnet4", "signet", "regtest")
@@ -37,7 +39,8 @@ def device() -> None:
     "--bluetooth",
     default="virtual",
     show_default=True,
-    help="HCI transport of the Bluetooth chip (usb:0, hci-socket:0, …); `virtual` or `none`.",
+    help="Bluetooth adapter (usb:0, serial:/dev/ttyACM0, hci-socket:0, unix:PATH), "
+    "`virtual` or `none`.",
 )
 @click.option(
     "--development",
@@ -60,29 +63,24 @@ def run(
     """Run a device until it is stopped with Ctrl-C."""
     import subprocess
 
-    from primegap.device.air import StartedAir, start_air
     from primegap.device.errors import DeviceError
     from primegap.device.launcher import DeviceSettings, start_device
 
-    air: StartedAir | None = None
-    transport: str | None = None if bluetooth == "none" else bluetooth
+    controller = _start_controller(bluetooth, settings)
     try:
-        if bluetooth == "virtual":
-            air = start_air(settings.air)
-            transport = air.device
         started = start_device(
             DeviceSettings(
                 data=settings.device,
                 network=network,
                 development=development,
                 port=port,
-                bluetooth=transport,
+                bluetooth=_controller_path(bluetooth, controller),
             ),
             journal=None if journal else subprocess.DEVNULL,
         )
     except DeviceError:
-        if air is not None:
-            air.stop()
+        if controller is not None:
+            controller.stop()
         raise
     emit(
         {
@@ -97,11 +95,29 @@ def run(
     sys.stdout.flush()
     _stop_on_signals(started)
     reason = _follow(started)
-    if air is not None:
-        air.stop()
+    if controller is not None:
+        controller.stop()
     if reason:
         raise DeviceError(f"the device stopped: {reason}")
     say("The device stopped.")
+
+
+def _start_controller(bluetooth: str, settings: Settings) -> StartedAir | StartedAdapter | None:
+    """Start what the chip needs besides itself; None when it needs nothing more."""
+    from primegap.device.adapter import start_adapter
+    from primegap.device.air import start_air
+
+    if bluetooth == "virtual":
+        return start_air(settings.air)
+    if bluetooth == "none" or bluetooth.startswith(("unix:", "unix-client:")):
+        return None
+    return start_adapter(bluetooth, settings.air)
+
+
+def _controller_path(bluetooth: str, controller: StartedAir | StartedAdapter | None) -> str | None:
+    if controller is not None:
+        return controller.device
+    return None if bluetooth == "none" else bluetooth
 
 
 def _stop_on_signals(started: StartedDevice) -> None:

@@ -63,19 +63,28 @@ class StartedAir:
             (self.folder / DOORS).unlink()
 
 
+def short_folder(folder: Path) -> Path:
+    """Make a folder and return a place for sockets: the folder, or one with a shorter name.
+
+    Raises:
+        AirError: it cannot be made.
+    """
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise AirError(f"cannot use {folder}: {error.strerror}") from error
+    if len(str(folder.resolve())) > MAX_SOCKET_PATH - len("/companion.sock"):
+        return Path(tempfile.mkdtemp(prefix="primegap-air-"))
+    return folder.resolve()
+
+
 def start_air(folder: Path, *, faults: tuple[str, ...] = ()) -> StartedAir:
     """Start the air's process and wait until both sides are open.
 
     Raises:
         AirError: it did not start.
     """
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise AirError(f"cannot use {folder}: {error.strerror}") from error
-    sockets = folder.resolve()
-    if len(str(sockets)) > MAX_SOCKET_PATH - len("/companion.sock"):
-        sockets = Path(tempfile.mkdtemp(prefix="primegap-air-"))
+    sockets = short_folder(folder)
     doors = {side: f"unix:{sockets / side}.sock" for side in ("device", "companion")}
     for door in doors.values():
         Path(door.partition(":")[2]).unlink(missing_ok=True)

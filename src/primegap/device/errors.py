@@ -36,6 +36,13 @@ class DataDirectoryModeError(DataDirectoryError):
     )
 
 
+class BluetoothPathError(DeviceError):
+    """The controller of the Bluetooth chip is not given as a Unix socket."""
+
+    code = "bluetooth-path"
+    hint = "Start an adapter or a virtual air first, and give the path it answers on."
+
+
 class PortBusyError(DeviceError):
     """The port for the device page is taken."""
 

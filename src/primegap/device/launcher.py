@@ -21,6 +21,7 @@ from importlib.metadata import version as installed
 from typing import IO, TYPE_CHECKING, Any, Final
 
 from primegap.device.errors import (
+    BluetoothPathError,
     DataDirectoryBusyError,
     DataDirectoryError,
     DataDirectoryModeError,
@@ -54,7 +55,7 @@ class DeviceSettings:
     port: int = 0
     "Port of the device page on the loopback; 0 for any."
     bluetooth: str | None = None
-    "HCI transport of the Bluetooth chip (`unix-client:PATH`, `usb:0`, …); None: no chip."
+    "Where the Bluetooth chip finds its controller, `unix:PATH`: see `start_air`, `start_adapter`."
 
 
 @dataclass(slots=True)
@@ -161,6 +162,8 @@ def start_device(
         DeviceError: the data directory or the port cannot be used; nothing was started.
     """
     started_s = time.monotonic()
+    if settings.bluetooth is not None:
+        _radio_config(settings.bluetooth)  # refused before anything is opened
     lock = prepare_data_directory(settings.data, development=settings.development)
     try:
         page_socket = listen(settings.port)
@@ -214,11 +217,11 @@ def _supplies(settings: DeviceSettings, token: str, page_fd: int) -> dict[str, A
 
 
 def _radio_config(transport: str) -> dict[str, Any]:
+    # The sandbox forbids sockets: core connects and hands the stream over.
     scheme, _, path = transport.partition(":")
-    if scheme in ("unix", "unix-client"):
-        # The sandbox forbids sockets: core connects and hands the stream over.
-        return {"hci_unix": path}
-    return {"hci_transport": transport}
+    if scheme not in ("unix", "unix-client") or not path:
+        raise BluetoothPathError(f"{transport} is not unix:PATH")
+    return {"hci_unix": path}
 
 
 def _radio_id(data: Path) -> str:

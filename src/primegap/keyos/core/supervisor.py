@@ -13,6 +13,7 @@ import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from primegap.files import remove_file, write_file
 from primegap.keyos.api.core import (
     FirstScreen,
     GetSystemInfo,
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
 RESTART_DELAYS_S: Final = (0.1, 0.5, 1.0, 2.0, 5.0)  # of a process that is not critical
 STABLE_AFTER_S: Final = 30.0  # a process that ran this long starts again without delay
 MAX_STDERR_LINE: Final = 4096
+RADIO_OFF: Final = "radio-off"  # a file whose presence keeps the chip off
 STOP_GRACE_S: Final = 1.0
 CHANNEL_LOST_GRACE_S: Final = 1.0  # the process that waits for a dead one may be slow to be served
 MAX_WAITING_CONNECTS: Final = 32  # of one process: as many as it may have connections
@@ -107,7 +109,8 @@ class Supervisor:
         self._core_calls: dict[int, asyncio.Task[None]] = {}
         self.finished: asyncio.Future[str] = self._loop.create_future()
         "Resolves with the reason when the device stops; empty for an orderly stop."
-        self.radio_on = "radio" in supplies
+        # Off stays off, also after a restart (L-7).
+        self.radio_on = "radio" in supplies and not (data / RADIO_OFF).exists()
         self._radio_waiters: list[asyncio.Future[socket.socket]] = []
         self._radio_host_end: socket.socket | None = None
         self._late_started = False
@@ -563,9 +566,12 @@ class Supervisor:
         self.radio_on = on
         self._journal.event("radio", on=on)
         if on:
+            remove_file(self._data / RADIO_OFF)
             self._start_radio()
         else:
+            # The chip goes off even when that cannot be written down.
             await self._stop_radio()
+            write_file(self._data / RADIO_OFF, b"")
 
     async def _next_radio(self) -> socket.socket:
         waiter: asyncio.Future[socket.socket] = self._loop.create_future()
