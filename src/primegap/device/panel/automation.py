@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Final
 import cbor2
 
 from primegap.device.errors import AutomationError
-from primegap.keyos.api.panel import Touch
 
 if TYPE_CHECKING:
     from primegap.device.panel.state import PanelState
@@ -91,9 +90,9 @@ class Automation:
         x, y = (target.left + target.right) // 2, (target.top + target.bottom) // 2
         if target.guarded and not target.hold_ms:
             await asyncio.sleep(GUARD_S)
-        self._state.touch(Touch("down", x, y))
+        self._state.touch("down", x, y)
         await asyncio.sleep(_held_s(target))
-        self._state.touch(Touch("up", x, y))
+        self._state.touch("up", x, y)
         await self._settle()
 
     async def _settle(self) -> None:

@@ -22,7 +22,6 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from primegap.device.errors import AutomationError
 from primegap.device.panel.automation import Automation
 from primegap.device.panel.state import MAX_PICTURE_BYTES, MAX_WATCHERS
-from primegap.keyos.api.panel import Touch
 from primegap.web.device_page import device_page
 from primegap.web.security import STATIC, TokenGate, security_headers
 
@@ -127,7 +126,7 @@ class _Panel:
                     message = await socket.receive_json()
                     touch = _touch(message)
                     if touch is not None:
-                        self._state.touch(touch)
+                        self._state.touch(*touch)
             except (WebSocketDisconnect, ValueError, KeyError):
                 pass
             finally:
@@ -186,7 +185,7 @@ class _Panel:
         touch = _touch(await _json(request))
         if touch is None:
             raise AutomationError("a touch has phase (down, move, up), x and y")
-        self._state.touch(touch)
+        self._state.touch(*touch)
         return JSONResponse({})
 
     @_guarded
@@ -208,13 +207,13 @@ class _Panel:
                     await socket.send_json(self._automation.screen())
 
 
-def _touch(message: Any) -> Touch | None:
+def _touch(message: Any) -> tuple[str, int, int] | None:
     if not isinstance(message, dict):
         return None
     phase, x, y = message.get("phase"), message.get("x"), message.get("y")
     if phase not in ("down", "move", "up") or type(x) is not int or type(y) is not int:
         return None
-    return Touch(phase, max(-1, min(x, 4096)), max(-1, min(y, 4096)))
+    return phase, max(-1, min(x, 4096)), max(-1, min(y, 4096))
 
 
 async def _body(request: HTTPConnection, limit: int) -> bytes:

@@ -18,8 +18,7 @@ def offer(process: Process, state: PanelState) -> None:
     """Answer `hw/panel` with a display and a touch panel that this state stands for."""
 
     async def show_frame(caller: Caller, request: api.ShowFrame) -> Message:
-        await state.show(request)
-        return Empty()
+        return await state.show(request)
 
     async def next_touch(caller: Caller, request: api.NextTouch) -> Message:
         return await state.next_touch()

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import time
 import zlib
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
-from primegap.keyos.api.panel import Picture, ShowFrame, Target, Touch
+from primegap.keyos.api.panel import Picture, ShowFrame, Shown, Target, Touch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,11 +36,13 @@ class PanelState:
         "Touch events taken by the screen so far."
         self._png: tuple[int, bytes] = (-1, b"")
 
-    async def show(self, frame: ShowFrame) -> None:
+    async def show(self, frame: ShowFrame) -> Shown:
         """Put a frame on the display and wake whoever watches."""
         async with self.changed:
             self.frame = frame
+            when_s = time.monotonic()
             self.changed.notify_all()
+        return Shown(self.touches + len(self._touches), when_s)
 
     async def wait_for(self, ready: Callable[[ShowFrame], bool], timeout_s: float) -> ShowFrame:
         """Return the first frame for which `ready` is true; raise TimeoutError."""
@@ -72,9 +75,10 @@ class PanelState:
             return None
         return next((target for target in self.frame.targets if target.id == name), None)
 
-    def touch(self, touch: Touch) -> None:
-        """Queue a touch for the screen."""
-        self._touches.append(touch)
+    def touch(self, phase: str, x: int, y: int) -> None:
+        """Queue a touch for the screen, with what it was made on and when."""
+        frame = 0 if self.frame is None else self.frame.number
+        self._touches.append(Touch(phase, x, y, frame, time.monotonic()))
         self._touch_ready.set()
 
     @property

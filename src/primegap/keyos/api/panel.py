@@ -27,11 +27,22 @@ class Target(Message):
 
 
 @dataclass(frozen=True, slots=True)
+class Shown(Message):
+    """A frame is on the display."""
+
+    touches: int
+    "Touch events so far, those that still wait for NextTouch included."
+    when_s: float
+    "When the frame was put up, on the machine's monotonic clock."
+
+
+@dataclass(frozen=True, slots=True)
 class ShowFrame(Request):
     """Put a frame on the display."""
 
     server: ClassVar[str] = SERVER
     message_id: ClassVar[int] = 1
+    reply: ClassVar[type[Message]] = Shown
 
     number: int
     "Grows with each frame."
@@ -56,6 +67,10 @@ class Touch(Message):
     "`down`, `move`, `up`."
     x: int
     y: int
+    frame: int
+    "Number of the frame that was on the display."
+    when_s: float
+    "When it happened, on the machine's monotonic clock."
 
 
 @dataclass(frozen=True, slots=True)
