@@ -180,8 +180,13 @@ class Process:
         if task is None:
             task = self._loop.create_task(self._open(server))
             self._connecting[server] = task
-            task.add_done_callback(lambda _: self._connecting.pop(server, None))
+            task.add_done_callback(functools.partial(self._connected, server))
         return await asyncio.shield(task)
+
+    def _connected(self, server: str, task: asyncio.Task[Connection]) -> None:
+        del self._connecting[server]
+        if not task.cancelled():
+            task.exception()  # whoever asked for the connection may be gone
 
     async def _open(self, server: str) -> Connection:
         assert self._control is not None

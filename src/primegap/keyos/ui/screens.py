@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from primegap.keyos.api.core import SystemInfo
     from primegap.keyos.api.link import LinkState
+    from primegap.keyos.ui.screen import Label
 
 START: Final = "start"
 DONE: Final = "done"
@@ -187,7 +188,7 @@ def working(text: str) -> Screen:
     return Screen(id="working", title=text, items=(Progress("One moment", None),), buttons=())
 
 
-def message(title: str, text: str, *, good: bool) -> Screen:
+def message(title: str, text: Label, *, good: bool) -> Screen:
     """A message to read."""
     return Screen(
         id="message",

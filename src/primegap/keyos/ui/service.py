@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import dataclasses
 import os
+import re
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from primegap.keyos.api import link, security, ui
 from primegap.keyos.errors import ChannelClosedError, KeyosError, RequestError, Status
-from primegap.keyos.frame import Trust
 from primegap.keyos.messages import Empty
 from primegap.keyos.ui import screens
-from primegap.keyos.ui.canonical import (
-    decode_screen_untrusted,
-    parse_app_screen_untrusted,
-    screen_digest,
-)
+from primegap.keyos.ui.canonical import parse_app_screen_untrusted, screen_digest
 from primegap.keyos.ui.display import Display, tell_first_screen
 from primegap.keyos.ui.errors import ScreenError
 from primegap.keyos.ui.flows.context import Context
@@ -31,23 +30,44 @@ if TYPE_CHECKING:
     from primegap.keyos.frame import Caller
     from primegap.keyos.messages import Message
     from primegap.keyos.process import Process
+    from primegap.keyos.ui.input import UiAction
 
 CONFIRMATION_BYTES: Final = 16
 CONTENT_BYTES: Final = 32
 MAX_ACCOUNT: Final = (1 << 31) - 1  # BIP-32
 MAX_CONFIRMATIONS: Final = 4  # of one caller, waiting at the same time
 RETRY_S: Final = 0.5
+NEWS_PAUSE_S: Final = 0.05  # between two looks at the state of the link
+SCREEN_PAUSE_S: Final = 0.04  # between two screens of one app: 25 pictures a second
+SCREEN_SHARE: Final = 4.0
+"""Pause after a screen, as a multiple of the time it took to look at it: no app gets more than a
+fifth of this process."""
+MIN_SIGNING_HOLD_MS: Final = 1000  # of a confirmation that opens a key
+RESPITES_S: Final = (0.0, 0.0, 2.0, 5.0, 10.0, 30.0)
+"""Pause before the next confirmation of an app after so many rejections in a row: nobody is worn
+down by questions, and there is time to unpair whoever asks."""
+MAX_NOTICES: Final = 8.0  # of one app at once; each of them covers the home screen
+NOTICES_PER_S: Final = 0.2
+FINGERPRINT: Final = re.compile(r"[0-9A-Z]{4}-[0-9A-Z]{4}", re.ASCII)
 
 
 @dataclass(slots=True)
 class App:
-    """What the screen knows of one app."""
+    """What the screen knows of one process that shows something."""
 
     name: str
     opened: asyncio.Event = field(default_factory=asyncio.Event)
     presented: Ask | None = None
     notice: asyncio.Task[None] | None = None
     confirmations: int = 0
+    looking: asyncio.Lock = field(default_factory=asyncio.Lock)
+    asking: asyncio.Lock = field(default_factory=asyncio.Lock)
+    next_screen_s: float = 0.0
+    rejections: int = 0
+    "In a row."
+    next_confirmation_s: float = 0.0
+    notices: float = MAX_NOTICES
+    noticed_s: float = 0.0
 
 
 class UiService:
@@ -84,7 +104,7 @@ class UiService:
 
     async def _run_flows(self) -> None:
         context = self._context
-        context.lock = await self._process.call(security.GetState(), security.SecurityState)
+        context.note_lock(await self._process.call(security.GetState(), security.SecurityState))
         while True:
             await first_start(context)
             await home(context, self._open_app)
@@ -102,9 +122,12 @@ class UiService:
                 version = -1
                 continue
             version = state.version
-            self._context.link = state
-            self._context.link_changed()
-            self._changed()
+            news = dataclasses.replace(_checked(state), version=0)
+            if news != self._context.link:
+                self._context.link = news
+                self._context.link_changed()
+                self._changed()
+            await asyncio.sleep(NEWS_PAUSE_S)
 
     def _changed(self) -> None:
         self._display.refresh()
@@ -130,39 +153,61 @@ class UiService:
     def _app(self, caller: Caller) -> App:
         app = self._apps.get(caller.app_id)
         if app is None:
+            if caller.app_id not in self._names:
+                raise RequestError(Status.DENIED, "not a known app")
             app = self._apps[caller.app_id] = App(self._names[caller.app_id][1])
         return app
 
     def _open_app(self, role: str) -> None:
+        """Bring an app to the foreground; with an empty role, none is there any more."""
+        self._foreground = b""
         for app_id, (known, name) in self._names.items():
             if known == role:
                 self._foreground = app_id
                 self._apps.setdefault(app_id, App(name)).opened.set()
 
-    def _screen(self, caller: Caller, data: bytes) -> Screen:
-        """Read a screen that came by message, under the name the system gives its sender."""
-        try:
-            if caller.trust is Trust.SYSTEM:
-                screen = decode_screen_untrusted(data)
-            else:
-                screen = parse_app_screen_untrusted(data, app=self._app(caller).name)
-            layout(screen)  # refused now rather than when its turn comes
-        except ScreenError as error:
-            raise RequestError(Status.MALFORMED, str(error)) from error
+    async def _screen(self, caller: Caller, data: bytes) -> Screen:
+        """Read a screen that came by message, under the name the system gives its sender.
+
+        Only screens of this very process go without a name and carry the system's sign.
+        """
+        app = self._app(caller)
+        loop = asyncio.get_running_loop()
+        async with app.looking:
+            await asyncio.sleep(max(0.0, app.next_screen_s - loop.time()))
+            began_s = time.process_time()
+            try:
+                screen = parse_app_screen_untrusted(data, app=app.name)
+                layout(screen)  # refused now rather than when its turn comes
+            except ScreenError as error:
+                raise RequestError(Status.MALFORMED, str(error)) from error
+            finally:
+                took_s = time.process_time() - began_s
+                app.next_screen_s = loop.time() + SCREEN_PAUSE_S + SCREEN_SHARE * took_s
+        if screen.banner is not None:
+            raise RequestError(Status.MALFORMED, "a banner is the system's")
+        if not any(button.enabled and not button.hold_ms for button in screen.buttons):
+            raise RequestError(Status.MALFORMED, "a screen without a button to leave it")
+        return screen
+
+    async def _plain_screen(self, caller: Caller, data: bytes) -> Screen:
+        screen = await self._screen(caller, data)
+        if screen.confirm:
+            raise RequestError(Status.MALFORMED, "a confirmation is only asked for by Confirm")
         return screen
 
     async def _present(self, caller: Caller, request: ui.Present) -> Message:
         app = self._app(caller)
+        screen = await self._plain_screen(caller, request.screen)
         if caller.app_id != self._foreground:
             raise RequestError(Status.DENIED, "the app was not opened")
-        screen = self._screen(caller, request.screen)
-        if screen.confirm:
-            raise RequestError(Status.MALFORMED, "a confirmation is not presented")
         self._leave(app)
         ask = app.presented = self._stage.add(screen, Rank.APP)
         try:
             action = await ask.answer
             return ui.Pressed(action.id)
+        except ScreenError as error:
+            raise RequestError(Status.MALFORMED, str(error)) from error
         except asyncio.CancelledError:
             if ask.answer.cancelled() and not _cancelling():
                 return ui.Pressed("")
@@ -177,10 +222,8 @@ class UiService:
             app.presented.answer.cancel()
 
     async def _update(self, caller: Caller, request: ui.Update) -> Message:
+        screen = await self._plain_screen(caller, request.screen)
         app = self._app(caller)
-        screen = self._screen(caller, request.screen)
-        if screen.confirm:
-            raise RequestError(Status.MALFORMED, "a confirmation is not presented")
         if app.presented is not None:
             self._stage.replace(app.presented, screen)
         return Empty()
@@ -192,18 +235,23 @@ class UiService:
         return Empty()
 
     async def _notify(self, caller: Caller, request: ui.Notify) -> Message:
+        """Show a notice in place of an earlier one; too many are dropped."""
+        screen = await self._plain_screen(caller, request.screen)
         app = self._app(caller)
-        screen = self._screen(caller, request.screen)
-        if screen.confirm:
-            raise RequestError(Status.MALFORMED, "a confirmation is not a notice")
+        now_s = asyncio.get_running_loop().time()
+        app.notices = min(MAX_NOTICES, app.notices + (now_s - app.noticed_s) * NOTICES_PER_S)
+        app.noticed_s = now_s
+        if app.notices < 1:
+            return Empty()
+        app.notices -= 1
         if app.notice is not None:
             app.notice.cancel()
-
-        async def show() -> None:
-            await self._stage.ask(screen, Rank.APP)
-
-        app.notice = asyncio.get_running_loop().create_task(show())
+        app.notice = asyncio.get_running_loop().create_task(self._show_notice(screen))
         return Empty()
+
+    async def _show_notice(self, screen: Screen) -> None:
+        with contextlib.suppress(ScreenError):
+            await self._stage.ask(screen, Rank.APP)
 
     async def _close(self, caller: Caller, request: ui.Close) -> Message:
         self._leave(self._app(caller))
@@ -220,19 +268,15 @@ class UiService:
             raise RequestError(Status.MALFORMED, "content is not a SHA-256")
         if app.confirmations >= MAX_CONFIRMATIONS:
             raise RequestError(Status.BUSY, "too many confirmations")
-        screen = self._screen(caller, request.screen)
-        if not screen.confirm or screen.approval is None or not screen.approval.hold_ms:
-            raise RequestError(Status.MALFORMED, "not a confirmation with a button to hold")
-        if request.opens is not None:
-            screen = _with_banner(screen, request.opens)
         app.confirmations += 1
         try:
-            action = await self._stage.ask(screen, Rank.CONFIRM)
+            screen = await self._confirmation(caller, request)
+            async with app.asking:
+                action = await self._ask_person(app, screen)
         finally:
             app.confirmations -= 1
         digest = screen_digest(screen)
-        assert screen.approval is not None
-        if action.id != screen.approval.id:
+        if not _approves(screen, action):
             return ui.Decision(approved=False, confirmation=b"", digest=digest)
         if request.opens is None:
             return ui.Decision(approved=True, confirmation=b"", digest=digest)
@@ -247,11 +291,44 @@ class UiService:
             raise RequestError(Status.FAILED, "the confirmation could not be used") from error
         return ui.Decision(approved=True, confirmation=confirmation, digest=digest)
 
+    async def _confirmation(self, caller: Caller, request: ui.Confirm) -> Screen:
+        """Return the screen to be confirmed; if that opens a key, the system says so on it."""
+        screen = await self._screen(caller, request.screen)
+        approval = screen.approval
+        if approval is None or not approval.hold_ms:
+            raise RequestError(Status.MALFORMED, "not a confirmation with a button to hold")
+        if request.opens is None:
+            return screen
+        if approval.hold_ms < MIN_SIGNING_HOLD_MS:
+            raise RequestError(Status.MALFORMED, "too short a hold to open a key")
+        return _with_banner(screen, request.opens)
+
+    async def _ask_person(self, app: App, screen: Screen) -> UiAction:
+        loop = asyncio.get_running_loop()
+        await asyncio.sleep(max(0.0, app.next_confirmation_s - loop.time()))
+        try:
+            action = await self._stage.ask(screen, Rank.CONFIRM)
+        except ScreenError as error:
+            raise RequestError(Status.MALFORMED, str(error)) from error
+        app.rejections = 0 if _approves(screen, action) else app.rejections + 1
+        respite_s = RESPITES_S[min(app.rejections, len(RESPITES_S) - 1)]
+        app.next_confirmation_s = loop.time() + respite_s
+        return action
+
+
+def _approves(screen: Screen, action: UiAction) -> bool:
+    return screen.approval is not None and action.id == screen.approval.id
+
+
+def _checked(state: link.LinkState) -> link.LinkState:
+    """Return the state of the link as far as it can be shown: that process parses remote data."""
+    if not state.fingerprint or FINGERPRINT.fullmatch(state.fingerprint):
+        return state
+    return dataclasses.replace(state, connected=False, fingerprint="")
+
 
 def _with_banner(screen: Screen, key: security.KeyChoice) -> Screen:
     """Say in words of this process, which no app can change, which key an approval opens."""
-    import dataclasses
-
     try:
         network = Network(key.network)
     except ValueError:

@@ -3,7 +3,8 @@
 An ask is a screen that waits for the person to act. The one with the highest rank is on the
 display: the lock screen above all, then confirmations in the order they came (a later request can
 never slip in under the finger, U-5), then system flows, the foreground app, and the home screen.
-Pure state; the display loop in `service` carries it out.
+While the device is locked or has no seed, apps, confirmations and home wait (U-8). Pure state; the
+display loop in `display` carries it out.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import asyncio
 import enum
 import itertools
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,7 +32,10 @@ class Rank(enum.IntEnum):
     LOCK = 5
 
 
-@dataclass(slots=True)
+_WHILE_LOCKED: Final = frozenset({Rank.SYSTEM, Rank.LOCK})
+
+
+@dataclass(slots=True, eq=False)
 class Ask:
     """A screen that waits."""
 
@@ -50,13 +54,29 @@ class Stage:
         self._asks: list[Ask] = []
         self._numbers = itertools.count(1)
         self._on_change = on_change
+        self._locked = True
+
+    @property
+    def locked(self) -> bool:
+        """Whether only the lock screen and the flows of the system may be seen."""
+        return self._locked
+
+    @locked.setter
+    def locked(self, locked: bool) -> None:
+        self._locked = locked
+        self._on_change()
 
     def top(self) -> Ask | None:
         """Return the ask that belongs on the display."""
-        if not self._asks:
+        waiting = [
+            ask
+            for ask in self._asks
+            if not ask.answer.done() and (not self._locked or ask.rank in _WHILE_LOCKED)
+        ]
+        if not waiting:
             return None
-        rank = max(ask.rank for ask in self._asks)
-        fitting = [ask for ask in self._asks if ask.rank is rank]
+        rank = max(ask.rank for ask in waiting)
+        fitting = [ask for ask in waiting if ask.rank is rank]
         # Confirmations keep their order; of other screens the newest is the one meant.
         return fitting[0] if rank is Rank.CONFIRM else fitting[-1]
 
@@ -82,7 +102,11 @@ class Stage:
             self._on_change()
 
     async def ask(self, screen: Screen, rank: Rank) -> UiAction:
-        """Show a screen when its turn comes and return what the person did."""
+        """Show a screen when its turn comes and return what the person did.
+
+        Raises:
+            ScreenError: it cannot be drawn.
+        """
         ask = self.add(screen, rank)
         try:
             return await ask.answer

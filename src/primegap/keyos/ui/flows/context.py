@@ -10,6 +10,7 @@ from primegap.keyos.api import link, security
 from primegap.keyos.errors import KeyosError, RequestError
 from primegap.keyos.ui import screens
 from primegap.keyos.ui.stage import Rank
+from primegap.keyos.ui.text import SHOWABLE, untrusted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from primegap.keyos.process import Process
     from primegap.keyos.ui.screen import Screen
     from primegap.keyos.ui.stage import Stage
+    from primegap.keyos.ui.text import Label
 
 NO_LINK = link.LinkState(0, "off", False, "", False, "", False)
 UNKNOWN = security.SecurityState(False, False, 10, "")
@@ -36,6 +38,11 @@ class Context:
     radio_present: bool = False
     link_news: asyncio.Event = field(default_factory=asyncio.Event)
 
+    def note_lock(self, state: security.SecurityState) -> None:
+        """Take over the state of the lock; only an unlocked device shows apps and confirmations."""
+        self.lock = state
+        self.stage.locked = not state.unlocked
+
     def link_changed(self) -> None:
         """Wake who waits for news of the link."""
         self.link_news.set()
@@ -45,7 +52,7 @@ class Context:
         """Show a screen and return the id of what was pressed."""
         return (await self.stage.ask(screen, rank)).id
 
-    async def tell(self, title: str, text: str, *, good: bool = False) -> None:
+    async def tell(self, title: str, text: Label, *, good: bool = False) -> None:
         """Show a message until the person has read it."""
         await self.press(screens.message(title, text, good=good))
 
@@ -60,8 +67,18 @@ class Context:
             self.stage.remove(ask)
 
 
-def reason(error: KeyosError) -> str:
-    """Return the sentence to show for a failed request."""
+def reason(error: KeyosError) -> Label:
+    """Return the sentence to show for a failed request.
+
+    What another process says is marked as its words: it may have been taken over by whoever sends
+    to it.
+    """
     if isinstance(error, RequestError) and error.detail:
-        return error.detail
+        return untrusted(error.detail)
     return error.hint
+
+
+def vault_reason(error: KeyosError) -> str:
+    """Return the sentence to show for a failed request to `os/security`, whose words are ours."""
+    text = error.detail if isinstance(error, RequestError) else ""
+    return text if text and SHOWABLE.issuperset(text) else error.hint

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import TYPE_CHECKING, Final
 
 from primegap.keyos.api import core, link, security
@@ -15,6 +16,8 @@ from primegap.keyos.ui.stage import Rank
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from primegap.keyos.ui.screen import Screen
+
 PAIRING_TIMEOUT_S: Final = 300.0  # a shown pairing code is a secret in plain sight
 
 
@@ -25,16 +28,25 @@ async def home(ui: Context, open_app: Callable[[str], None]) -> None:
             await unlock(ui)
             continue
         choice = await ui.press(screens.home(ui.link), Rank.HOME)
-        if choice == screens.PAIR:
-            await pair(ui)
-        elif choice == screens.COMPANION:
-            await companion(ui)
-        elif choice == screens.SETTINGS:
-            await settings(ui)
-        elif choice == screens.LOCK:
-            ui.lock = await ui.process.call(security.Logout(), security.SecurityState)
-        elif choice.startswith(screens.APP):
-            open_app(choice.removeprefix(screens.APP))
+        app = choice.removeprefix(screens.APP) if choice.startswith(screens.APP) else ""
+        open_app(app)
+        if choice == screens.LOCK:
+            ui.stage.locked = True  # nothing more is shown from here on
+            ui.note_lock(await ui.process.call(security.Logout(), security.SecurityState))
+        elif not app:
+            try:
+                await _do(ui, choice)
+            except KeyosError as error:  # the link restarts, say; the device goes on
+                await ui.tell("That did not work", reason(error))
+
+
+async def _do(ui: Context, choice: str) -> None:
+    if choice == screens.PAIR:
+        await pair(ui)
+    elif choice == screens.COMPANION:
+        await companion(ui)
+    elif choice == screens.SETTINGS:
+        await settings(ui)
 
 
 async def pair(ui: Context) -> None:
@@ -47,18 +59,27 @@ async def pair(ui: Context) -> None:
     except KeyosError as error:
         await ui.tell("Pairing is not possible", reason(error))
         return
-    leaving = asyncio.ensure_future(ui.press(screens.pairing(offer.text)))
+    try:
+        await _show_offer(ui, screens.pairing(offer.text))
+    finally:
+        with contextlib.suppress(KeyosError):  # a link process that died has forgotten the code
+            await ui.process.call(link.StopPairing())
+    if ui.link.paired:
+        await companion(ui)
+
+
+async def _show_offer(ui: Context, screen: Screen) -> None:
+    leaving = asyncio.ensure_future(ui.press(screen))
     paired = asyncio.ensure_future(_paired(ui))
     try:
-        await asyncio.wait(
+        done, _ = await asyncio.wait(
             (leaving, paired), timeout=PAIRING_TIMEOUT_S, return_when=asyncio.FIRST_COMPLETED
         )
+        if leaving in done:
+            leaving.result()
     finally:
         leaving.cancel()
         paired.cancel()
-        await ui.process.call(link.StopPairing())
-    if ui.link.paired:
-        await companion(ui)
 
 
 async def _paired(ui: Context) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from primegap.keyos.api import security
 from primegap.keyos.errors import KeyosError
 from primegap.keyos.ui import screens
-from primegap.keyos.ui.flows.context import Context, reason
+from primegap.keyos.ui.flows.context import Context, vault_reason
 from primegap.keyos.ui.stage import Rank
 
 
@@ -18,13 +18,14 @@ async def unlock(ui: Context) -> None:
             continue
         working = ui.stage.add(screens.working("Checking the PIN"), Rank.LOCK)
         try:
-            ui.lock = await ui.process.call(security.Login(pin), security.SecurityState)
+            ui.note_lock(await ui.process.call(security.Login(pin), security.SecurityState))
             left = ui.lock.attempts_left
             note = f"Wrong PIN. {left} {'try' if left == 1 else 'tries'} left."
         except KeyosError as error:
-            note = reason(error)
-            ui.lock = await ui.process.call(security.GetState(), security.SecurityState)
-            if not ui.lock.onboarded:
+            note = vault_reason(error)
+            state = await ui.process.call(security.GetState(), security.SecurityState)
+            ui.note_lock(state)
+            if not state.onboarded:
                 ui.stage.remove(working)
                 await ui.press(screens.message("The seed was erased", note, good=False), Rank.LOCK)
         finally:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from primegap.keyos.api import security
 from primegap.keyos.errors import KeyosError
 from primegap.keyos.ui import screens
-from primegap.keyos.ui.flows.context import Context, reason
+from primegap.keyos.ui.flows.context import Context, vault_reason
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -63,11 +63,11 @@ async def _make_seed(ui: Context, pin: str) -> None:
                 break
         storing = ui.stage.add(screens.working("Securing the seed"), screens.WORKING_RANK)
         try:
-            ui.lock = await ui.process.call(security.CommitSeed(pin), security.SecurityState)
+            ui.note_lock(await ui.process.call(security.CommitSeed(pin), security.SecurityState))
         finally:
             ui.stage.remove(storing)
     except KeyosError as error:
-        await ui.tell("The seed was not stored", reason(error))
+        await ui.tell("The seed was not stored", vault_reason(error))
         return
     await ui.tell(
         "Your device is ready",
