@@ -2,29 +2,17 @@
 
 from __future__ import annotations
 
-import io
+from typing import Final
 
-from PIL import Image
-
-QUIET = 4
-MODULE_PX = 8
+_MODULE_PX: Final = 8
 
 
 def qr_picture(text: str, *, min_version: int = 1) -> bytes:
     """Return a PNG of a QR code with its quiet zone."""
     from primegap.airgap.qr import qr_matrix
+    from primegap.companion.pictures import qr_png
 
-    matrix = qr_matrix(text, min_version=min_version)
-    side = matrix.size + 2 * QUIET
-    image = Image.new("L", (side, side), 255)
-    for y, row in enumerate(matrix.rows):
-        for x, dark in enumerate(row):
-            if dark:
-                image.putpixel((x + QUIET, y + QUIET), 0)
-    out = io.BytesIO()
-    scaled = image.resize((side * MODULE_PX, side * MODULE_PX), Image.Resampling.NEAREST)
-    scaled.save(out, "PNG")
-    return out.getvalue()
+    return qr_png(qr_matrix(text, min_version=min_version), _MODULE_PX)
 
 
 def read_picture(picture: bytes) -> str:
