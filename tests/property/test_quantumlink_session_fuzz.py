@@ -31,8 +31,9 @@ from primegap.quantumlink.session import (
     StreamLimitError,
     StreamOpened,
 )
+from primegap.quantumlink.session.congestion import MAX_TRACKED_RECORDS
 from primegap.quantumlink.session.receive_buffer import MAX_PIECES
-from primegap.quantumlink.session.recovery import MAX_REMEMBERED_LOSSES, MAX_TRACKED_RECORDS
+from primegap.quantumlink.session.recovery import MAX_REMEMBERED_LOSSES
 from primegap.quantumlink.session.simulation import LinkPair, ScriptedPeer
 from primegap.quantumlink.session.stream_ids import MAX_ID_RANGES
 from primegap.quantumlink.session.streams import MAX_REFUSALS

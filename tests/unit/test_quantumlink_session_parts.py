@@ -8,6 +8,7 @@ from primegap.quantumlink.identity import Qid
 from primegap.quantumlink.session import ConfigError, LinkConfig, StreamOptions
 from primegap.quantumlink.session.ack_tracker import MAX_REPEATED_RANGES, AckTracker
 from primegap.quantumlink.session.backoff import FIRST_WAIT_S, MAX_WAIT_S, WriteBackoff
+from primegap.quantumlink.session.congestion import MAX_TRACKED_RECORDS, DeliveryWindow
 from primegap.quantumlink.session.errors import ProtocolViolationError
 from primegap.quantumlink.session.first_messages import MAX_REMEMBERED, FirstMessageMemory
 from primegap.quantumlink.session.flow import MemoryBudget, ReceiveWindow
@@ -15,9 +16,7 @@ from primegap.quantumlink.session.ranges import RangeSet
 from primegap.quantumlink.session.receive_buffer import MAX_PIECES, ReceiveBuffer
 from primegap.quantumlink.session.recovery import (
     MAX_REMEMBERED_LOSSES,
-    MAX_TRACKED_RECORDS,
     RecordContent,
-    RecordLimit,
     Recovery,
     SentRecord,
 )
@@ -242,9 +241,9 @@ def test_a_deadline_is_due_a_tick_of_the_clock_early() -> None:
 
 
 def recovery_with(count: int, *, confirm: bool = True) -> Recovery:
-    recovery = Recovery(1.0, RecordLimit())
+    recovery = Recovery(1.0, DeliveryWindow())
     for seq in range(count):
-        recovery.track(SentRecord(seq, 100 + seq, 50, RecordContent(ping=True)))
+        recovery.track(SentRecord(seq, 100 + seq, 50, RecordContent(ping=True)), 0.0)
         if confirm:
             assert recovery.confirm(100 + seq, 0.0)
     return recovery
@@ -305,11 +304,11 @@ def test_a_refused_record_is_forgotten_and_not_after_it_was_taken() -> None:
 
 
 def test_records_on_their_way_and_remembered_losses_are_bounded() -> None:
-    recovery = Recovery(0.01, RecordLimit())
+    recovery = Recovery(0.01, DeliveryWindow())
     seq = 0
     for round_number in range(10):
         while recovery.may_send:
-            recovery.track(SentRecord(seq, seq, 50, RecordContent(ping=True)))
+            recovery.track(SentRecord(seq, seq, 50, RecordContent(ping=True)), 100.0 * round_number)
             recovery.confirm(seq, 100.0 * round_number)
             seq += 1
         assert recovery.in_flight == MAX_TRACKED_RECORDS

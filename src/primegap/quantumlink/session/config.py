@@ -16,6 +16,11 @@ NATIVE_WINDOW: Final = 65_536
 trips of 50 to 250 ms (connection interval, chip queue): 64 KiB keep the air busy, 16 KiB do not."""
 NATIVE_MAX_WINDOW: Final = 262_144
 "Largest window granted on request in the native suite: one second of the fastest link."
+PACKET_PAYLOAD: Final = 236
+"Bytes of a record in one Bluetooth packet: 244 without the header of BTP."
+NATIVE_ACK_DELAY_S: Final = 0.020
+"""Delay of an ACK in the native suite: about one for each connection event of 30 ms. Every ACK
+takes a whole packet of air, a millisecond; at the published 5 ms that is a sixth of the link."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +37,9 @@ class LinkConfig:
     "For a whole attempt, both roles."
     record_max_size: int = MAX_RECORD_SIZE
     "Largest record we send, everything included."
+    packet_payload: int = PACKET_PAYLOAD
+    """Bytes of a record that one packet of the transport carries. A lost packet costs the whole
+    record, so under loss records become smaller; 0 for a transport that does not cut records."""
     inbound_record_max_size: int = 16_384
     """Largest record we look at, twice what the published implementation sends. A record full of
     the smallest frames costs a microsecond or two per byte."""
@@ -65,6 +73,7 @@ class LinkConfig:
 
     def __post_init__(self) -> None:
         _require(self.record_max_size > MIN_RECORD_SIZE, "record_max_size")
+        _require(self.packet_payload >= 0, "packet_payload")
         _require(self.inbound_record_max_size > MIN_RECORD_SIZE, "inbound_record_max_size")
         _require(self.handshake_timeout_s > 0, "handshake_timeout_s")
         _require(self.ack_delay_s >= 0, "ack_delay_s")
@@ -94,6 +103,7 @@ class LinkConfig:
             stream_send_buffer_size=NATIVE_WINDOW,
             initial_stream_receive_window=NATIVE_WINDOW,
             max_stream_receive_window=NATIVE_MAX_WINDOW,
+            ack_delay_s=NATIVE_ACK_DELAY_S,
         )
 
     @property

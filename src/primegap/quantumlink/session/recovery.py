@@ -4,21 +4,33 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right, insort
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from primegap.quantumlink.session.rtt import RttEstimator, is_due
+from primegap.quantumlink.session.rtt import MIN_RTO_S, RttEstimator, is_due
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from primegap.quantumlink.acks import AckRange
     from primegap.quantumlink.frames import StreamReset
+    from primegap.quantumlink.session.congestion import CongestionControl
 
-MAX_TRACKED_RECORDS: Final = 64
-"Records that may be on their way at once (session section 2.4, fixed)."
 MAX_REMEMBERED_LOSSES: Final = 256
 """Lost records whose late acknowledgement still counts (session 11, #3): four full flights, which
 covers every back-off step that matters; each costs about half a kilobyte."""
+
+
+PACKET_THRESHOLD: Final = 3
+"A record is lost when one sent this many numbers later has arrived (RFC 9002, 6.1.1)."
+TIME_THRESHOLD: Final = 9 / 8
+"... or when a later one has arrived and this many round trips have passed since it left."
+MAX_PACKET_THRESHOLD: Final = 24
+MAX_TIME_THRESHOLD: Final = 2.0
+"How far both go when records that counted as lost turn out to have been overtaken."
+PROBE_RTTS: Final = 2.0
+"Round trips of silence behind the last record until it is sent again as a probe (RFC 8985, 7)."
+PEER_ACK_DELAY_S: Final = 0.025
+"Time a peer may take its ACK in; the wire does not tell (the published default is 5 ms)."
 
 
 class SentData(NamedTuple):
@@ -61,45 +73,22 @@ class SentRecord:
     content: RecordContent
     sent_at_s: float | None = None
     "When the transport took it; None until then, and no time-out runs."
-
-
-class CongestionControl(Protocol):
-    """Decides how much may be on its way. The seam for window-based control and pacing."""
-
-    def may_send(self, records: int, size: int) -> bool:
-        """Tell whether one more tracked record may leave.
-
-        Args:
-            records: tracked records on their way.
-            size: their bytes together.
-        """
-
-    def on_acknowledged(self, record: SentRecord, now_s: float) -> None:
-        """A record arrived."""
-
-    def on_lost(self, record: SentRecord, now_s: float) -> None:
-        """A record timed out."""
-
-
-class RecordLimit:
-    """The congestion control of the reference: a fixed number of records, nothing adapts."""
-
-    __slots__ = ()
-
-    def may_send(self, records: int, size: int) -> bool:
-        """Allow up to `MAX_TRACKED_RECORDS`."""
-        del size
-        return records < MAX_TRACKED_RECORDS
-
-    def on_acknowledged(self, record: SentRecord, now_s: float) -> None:
-        """Learn nothing."""
-
-    def on_lost(self, record: SentRecord, now_s: float) -> None:
-        """Learn nothing."""
+    delivered_before: int = 0
+    "Bytes acknowledged when it left; kept for the congestion control."
+    delivered_at_s: float = 0.0
+    "When the last of them was."
+    was_overtaken: bool = False
+    "Given up because later records arrived."
+    is_loss: bool = False
+    "Given up for any reason but to probe."
 
 
 class Recovery:
     """Follows every tracked record until it is acknowledged, lost or refused by the transport.
+
+    A record counts as lost when later ones have arrived (by number or by time), or when its
+    time-out has passed. When the last records of a burst stay silent, the newest is sent again
+    early: its acknowledgement tells what happened to the others.
 
     Args:
         initial_rto_s: time-out until the first round-trip sample.
@@ -107,13 +96,20 @@ class Recovery:
     """
 
     __slots__ = (
+        "_acked_at_s",
         "_bytes",
         "_confirmed",
         "_congestion",
+        "_has_probed",
+        "_highest_acked",
+        "_last_sent_s",
         "_lost",
         "_lost_seqs",
+        "_overtaken_at_s",
+        "_packet_threshold",
         "_rtt",
         "_seqs",
+        "_time_threshold",
         "_tracked",
         "_write_ids",
     )
@@ -128,6 +124,13 @@ class Recovery:
         self._lost: dict[int, SentRecord] = {}  # in the order they were lost
         self._lost_seqs: list[int] = []  # ascending
         self._bytes = 0
+        self._highest_acked = -1
+        self._overtaken_at_s: float | None = None  # when the next overtaken record is lost
+        self._packet_threshold = PACKET_THRESHOLD
+        self._time_threshold = TIME_THRESHOLD
+        self._last_sent_s = 0.0
+        self._has_probed = False
+        self._acked_at_s: float | None = None  # when something was last acknowledged
 
     @property
     def rtt(self) -> RttEstimator:
@@ -141,11 +144,16 @@ class Recovery:
 
     @property
     def may_send(self) -> bool:
-        """Whether one more tracked record may leave now."""
+        """Whether one more tracked record may be on its way."""
         return self._congestion.may_send(len(self._tracked), self._bytes)
 
-    def track(self, record: SentRecord) -> None:
+    def paced_until_s(self, now_s: float) -> float | None:
+        """Return when the next tracked record may leave, or None for now."""
+        return self._congestion.paced_until_s(now_s)
+
+    def track(self, record: SentRecord, now_s: float) -> None:
         """Follow a record that is handed to the transport; its number is the highest so far."""
+        self._congestion.on_tracked(record, now_s, is_alone=not self._tracked)
         self._tracked[record.seq] = record
         self._seqs.append(record.seq)
         self._write_ids[record.write_id] = record
@@ -156,7 +164,7 @@ class Recovery:
         record = self._write_ids.pop(write_id, None)
         if record is None:
             return False
-        record.sent_at_s = now_s
+        record.sent_at_s = self._last_sent_s = now_s
         self._confirmed[record.seq] = record
         return True
 
@@ -175,7 +183,8 @@ class Recovery:
         The flag beside a record is True when it had been given up as lost.
 
         Numbers that were never sent, or are forgotten, are ignored. The round trip is measured on
-        the record sent last among the covered ones.
+        the record sent last among the covered ones. The wire does not tell how long the peer held
+        its ACK back, so the delay is part of it.
         """
         covered: list[tuple[SentRecord, bool]] = []
         for low, high in ranges:
@@ -184,37 +193,112 @@ class Recovery:
                 self._drop(record)
                 self._congestion.on_acknowledged(record, now_s)
                 covered.append((record, False))
-            late = _between(self._lost_seqs, low, high)
-            covered += [(self._forget_loss(seq), True) for seq in late]
+            for seq in _between(self._lost_seqs, low, high):
+                record = self._forget_loss(seq)
+                self._learn_order(record)
+                covered.append((record, True))
+        if not covered:
+            return covered
+        self._highest_acked = max(self._highest_acked, *(record.seq for record, _ in covered))
+        self._has_probed = False
+        self._acked_at_s = now_s
         sent_times = [record.sent_at_s for record, _ in covered if record.sent_at_s is not None]
         if sent_times:
             # A late ACK is a sample as good as any: every transmission has its own number. It
             # raises the time-out to what the path needs, so the next record is not lost too early.
             self._rtt.sample(now_s - max(sent_times))
+        # Whether something was overtaken is for the next sweep to see.
+        is_gap = bool(self._seqs) and self._seqs[0] < self._highest_acked
+        self._overtaken_at_s = now_s if is_gap else None
         return covered
 
+    def _learn_order(self, record: SentRecord) -> None:
+        """A record given up has arrived: if it was overtaken, wait longer from now on."""
+        if record.was_overtaken:
+            self._packet_threshold = min(2 * self._packet_threshold, MAX_PACKET_THRESHOLD)
+            self._time_threshold = min(self._time_threshold * 1.25, MAX_TIME_THRESHOLD)
+
     def sweep(self, now_s: float) -> list[SentRecord]:
-        """Return the records whose time-out has passed; it doubles once if there are any."""
-        lost: list[SentRecord] = []
+        """Return the records that must be sent again now.
+
+        The time-out doubles once when records ran into it, not when they were overtaken.
+        """
+        if not self._confirmed:
+            return []
+        lost = self._overtaken(now_s) if is_due(self._overtaken_at_s, now_s) else []
+        for record in lost:
+            record.was_overtaken = True
+            self._lose(record, now_s)
+        late: list[SentRecord] = []
         for record in self._confirmed.values():
             assert record.sent_at_s is not None
-            if not is_due(record.sent_at_s + self._rtt.rto_s, now_s):
+            if not is_due(self._silent_until_s(record.sent_at_s), now_s):
                 break
-            lost.append(record)
-        for record in lost:
-            self._drop(record)
-            self._remember_loss(record)
-            self._congestion.on_lost(record, now_s)
-        if lost:
+            late.append(record)
+        for record in late:
+            self._lose(record, now_s)
+        if late:
             self._rtt.back_off()
+            if not self._confirmed:
+                self._congestion.on_silence(now_s)
+        elif not lost and is_due(self._probe_at_s(), now_s):
+            self._has_probed = True
+            late.append(next(reversed(self._confirmed.values())))
+            self._give_up(late[0])
+        return lost + late
+
+    def _overtaken(self, now_s: float) -> list[SentRecord]:
+        """Return the records that later ones have overtaken too far; note when to look again."""
+        self._overtaken_at_s = None
+        wait_s = self._time_threshold * (self._rtt.longest_s or self._rtt.rto_s)
+        lost: list[SentRecord] = []
+        for seq in self._seqs:
+            if seq > self._highest_acked:
+                break
+            record = self._tracked[seq]
+            if record.sent_at_s is None:
+                continue
+            due_s = record.sent_at_s + wait_s
+            if seq <= self._highest_acked - self._packet_threshold or is_due(due_s, now_s):
+                lost.append(record)
+            elif self._overtaken_at_s is None or due_s < self._overtaken_at_s:
+                self._overtaken_at_s = due_s
         return lost
 
+    def _silent_until_s(self, sent_at_s: float) -> float:
+        """Return when a record counts as lost if nothing at all is acknowledged until then.
+
+        One lost ACK is not a lost flight: the next one, which repeats it, still counts in time.
+        """
+        if self._acked_at_s is None:
+            return sent_at_s + self._rtt.rto_s
+        return max(sent_at_s, self._acked_at_s) + self._rtt.rto_s + PEER_ACK_DELAY_S
+
+    def _probe_at_s(self) -> float | None:
+        smoothed_s = self._rtt.smoothed_s
+        if self._has_probed or smoothed_s is None or not self._confirmed:
+            return None
+        return self._last_sent_s + max(PROBE_RTTS * smoothed_s, MIN_RTO_S) + PEER_ACK_DELAY_S
+
     def next_timeout_s(self) -> float | None:
-        """Return when the next record counts as lost, or None."""
+        """Return when `sweep` will have something to return, or None."""
         for record in self._confirmed.values():
             assert record.sent_at_s is not None
-            return record.sent_at_s + self._rtt.rto_s
+            due_s = self._silent_until_s(record.sent_at_s)
+            for other_s in (self._overtaken_at_s, self._probe_at_s()):
+                if other_s is not None and other_s < due_s:
+                    due_s = other_s
+            return due_s
         return None
+
+    def _lose(self, record: SentRecord, now_s: float) -> None:
+        record.is_loss = True
+        self._give_up(record)
+        self._congestion.on_lost(record, now_s)
+
+    def _give_up(self, record: SentRecord) -> None:
+        self._drop(record)
+        self._remember_loss(record)
 
     def _drop(self, record: SentRecord) -> None:
         del self._tracked[record.seq]

@@ -25,10 +25,11 @@ class RttEstimator:
         initial_rto_s: time-out until the first sample.
     """
 
-    __slots__ = ("_rto_s", "_smoothed_s", "_variation_s")
+    __slots__ = ("_latest_s", "_rto_s", "_smoothed_s", "_variation_s")
 
     def __init__(self, initial_rto_s: float) -> None:
         self._smoothed_s: float | None = None
+        self._latest_s = 0.0
         self._variation_s = 0.0
         self._rto_s = _clamp(initial_rto_s)
 
@@ -42,9 +43,14 @@ class RttEstimator:
         """Smoothed round trip, None before the first sample."""
         return self._smoothed_s
 
+    @property
+    def longest_s(self) -> float | None:
+        """The longer of the smoothed and the latest round trip, None before the first sample."""
+        return None if self._smoothed_s is None else max(self._smoothed_s, self._latest_s)
+
     def sample(self, rtt_s: float) -> None:
         """Take a measured round trip; this also ends any back-off."""
-        rtt_s = max(rtt_s, 0.0)
+        self._latest_s = rtt_s = max(rtt_s, 0.0)
         if self._smoothed_s is None:
             self._smoothed_s = rtt_s
             self._variation_s = rtt_s / 2

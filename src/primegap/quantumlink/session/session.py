@@ -17,9 +17,11 @@ from primegap.quantumlink.frames import (
     parse_frames_untrusted,
 )
 from primegap.quantumlink.session.ack_tracker import AckTracker
+from primegap.quantumlink.session.congestion import DeliveryWindow
 from primegap.quantumlink.session.events import OutgoingRecord
 from primegap.quantumlink.session.packer import PackedRecord, pack_ack, pack_record
-from primegap.quantumlink.session.recovery import RecordLimit, Recovery, SentRecord
+from primegap.quantumlink.session.record_size import RecordSizer
+from primegap.quantumlink.session.recovery import Recovery, SentRecord
 from primegap.quantumlink.session.replay import ReplayWindow
 from primegap.quantumlink.session.rtt import is_due
 from primegap.quantumlink.session.streams import StreamTable
@@ -82,10 +84,12 @@ class Session:
         self._opener = SessionOpener(suite, result.rx_key, remote, own)
         self._replay = ReplayWindow(config.accepted_record_window)
         self._acks = AckTracker(config.pending_ack_range_limit, config.ack_delay_s)
-        self._recovery = Recovery(config.retransmit_timeout_s, RecordLimit())
+        self._recovery = Recovery(config.retransmit_timeout_s, DeliveryWindow())
+        self._sizer = RecordSizer(config.packet_payload, config.record_max_size)
         self._write_ids = write_ids
         self._trace = trace
         self._next_seq = 0
+        self._paced_until_s: float | None = None  # when something that waits may leave
         self._ping_is_pending = False
         self._pings_in_flight = 0
         self._last_activity_s = now_s
@@ -143,6 +147,10 @@ class Session:
     def _acknowledge(self, ranges: Iterable[tuple[int, int]], now_s: float) -> None:
         for record, was_lost in self._recovery.acknowledge(ranges, now_s):
             content = record.content
+            if record.is_loss:
+                self._sizer.take_back()
+            else:
+                self._sizer.note(record.size, arrived=True)
             self._acks.confirm(content.ack_ranges)
             if content.ping and not was_lost:
                 self._pings_in_flight -= 1
@@ -168,14 +176,19 @@ class Session:
             self._ping_is_pending = False
             self._pings_in_flight += 1
         write_id = next(self._write_ids)
-        self._recovery.track(SentRecord(seq, write_id, len(record), packed.content))
+        self._recovery.track(SentRecord(seq, write_id, len(record), packed.content), now_s)
         return OutgoingRecord(record, write_id)
 
     def _pack(self, now_s: float) -> PackedRecord | None:
-        seq, max_size = self._next_seq, self._config.record_max_size
+        seq = self._next_seq
+        max_size = max(self._sizer.size, self.streams.opening_size)
         ack_is_due = self._acks.is_scheduled and is_due(self._acks.due_s, now_s)
         packed = None
-        if self._recovery.may_send:
+        may_send = self._recovery.may_send
+        self._paced_until_s = None
+        if may_send and self.streams.has_pending:
+            self._paced_until_s = self._recovery.paced_until_s(now_s)
+        if may_send and self._paced_until_s is None:
             packed = pack_record(
                 seq,
                 max_size,
@@ -218,6 +231,8 @@ class Session:
     def _sweep(self, now_s: float) -> None:
         for record in self._recovery.sweep(now_s):
             self._trace("record-lost", now_s=now_s, seq=record.seq)
+            if record.is_loss:
+                self._sizer.note(record.size, arrived=False)
             self._restore(record, now_s)
 
     def _restore(self, record: SentRecord, now_s: float) -> None:
@@ -234,6 +249,7 @@ class Session:
         """Return when `on_timeout` must be called, or None."""
         config = self._config
         deadlines = [self._recovery.next_timeout_s()]
+        deadlines.append(self._paced_until_s)
         if self._acks.is_scheduled:
             deadlines.append(self._acks.due_s)
         if config.keepalive_interval_s and not self._ping_is_pending and not self._pings_in_flight:

@@ -82,6 +82,14 @@ class Endpoint:
         return [event for event in self.events if isinstance(event, kind)]
 
 
+def make_endpoint(name: str, seed: int, suite: Suite, config: LinkConfig | None) -> Endpoint:
+    """Return one side, at time 0; without settings those of its suite."""
+    rng = seeded_rng(f"{name}/{seed}")
+    identity = Identity.generate(suite, name, rng)
+    engine = LinkEngine(config or LinkConfig.for_suite(suite), identity, rng=rng, now_s=0.0)
+    return Endpoint(name, identity, engine)
+
+
 @dataclass(frozen=True, slots=True)
 class HeardRecord:
     """A record of the engine, opened."""
@@ -217,20 +225,14 @@ class LinkPair:
     ) -> None:
         self.now_s = 0.0
         self.delay_s = delay_s
+        configs = [config or LinkConfig.for_suite(suite) for config in (config_a, config_b)]
+        self._settling_s = max(config.ack_delay_s for config in configs) + 0.001
         # Decides after which delays copies of a record arrive; none when it is lost.
         self.fate: Callable[[Endpoint, bytes], Sequence[float]] = self._arrives
         self._arrivals: list[tuple[float, int, Endpoint, bytes]] = []
         self._order = count()
-        self.a = self._endpoint("a", seed, suite, config_a)
-        self.b = self._endpoint("b", seed, suite, config_b)
-
-    def _endpoint(self, name: str, seed: int, suite: Suite, config: LinkConfig | None) -> Endpoint:
-        rng = seeded_rng(f"{name}/{seed}")
-        identity = Identity.generate(suite, name, rng)
-        engine = LinkEngine(
-            config or LinkConfig.for_suite(suite), identity, rng=rng, now_s=self.now_s
-        )
-        return Endpoint(name, identity, engine)
+        self.a = make_endpoint("a", seed, suite, config_a)
+        self.b = make_endpoint("b", seed, suite, config_b)
 
     def _arrives(self, sender: Endpoint, record: bytes) -> Sequence[float]:
         del sender, record
@@ -295,7 +297,7 @@ class LinkPair:
         limit_s = self.now_s + at_most_s
         quiet_steps = 0
         while self.now_s < limit_s and quiet_steps < 2:
-            self.advance(0.006)  # a little more than the delay of an ACK
+            self.advance(self._settling_s)
             quiet_steps = 0 if self._arrivals else quiet_steps + 1
 
     def advance(self, duration_s: float) -> None:

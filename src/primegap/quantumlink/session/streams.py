@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from primegap.quantumlink.frames import (
+    OPEN_OVERHEAD,
     ResetCode,
     ResetTarget,
     StreamData,
@@ -12,6 +13,7 @@ from primegap.quantumlink.frames import (
     StreamReset,
     StreamWindow,
 )
+from primegap.quantumlink.records import MIN_RECORD_SIZE
 from primegap.quantumlink.session.errors import (
     HeaderTooLargeError,
     MissingStreamError,
@@ -64,6 +66,7 @@ class StreamTable:
         self._emit = emit
         self._memory = MemoryBudget(config.max_receive_memory)
         self._streams: dict[int, Stream] = {}
+        self.opening_size = 0  # a record that holds the longest opening of ours, and one byte
         self._peer_streams = 0
         self._refusals: dict[int, int] = {}  # id to code: resets of streams that never came to be
         self._refusals_in_flight = 0
@@ -114,6 +117,8 @@ class StreamTable:
             emit=self._emit,
         )
         self._streams[stream.stream_id] = stream
+        needed = MIN_RECORD_SIZE + 1 + OPEN_OVERHEAD + len(header) + 1
+        self.opening_size = max(self.opening_size, needed)
         return stream
 
     def write(self, stream_id: int, data: bytes) -> int:
@@ -234,6 +239,11 @@ class StreamTable:
         self._refusals[stream_id] = code
 
     # --- what waits to be sent --------------------------------------------------------------------
+
+    @property
+    def has_pending(self) -> bool:
+        """True when there may be something to send."""
+        return bool(self._sending or self._windowing or self._resetting or self._refusals)
 
     def pending_resets(self) -> Iterator[StreamReset]:
         """Yield the resets to be told; `reset_left` must be called for each that is sent."""

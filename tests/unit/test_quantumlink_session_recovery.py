@@ -1,0 +1,283 @@
+"""Loss, window, pacing and record size: when records are given up, and how many may leave."""
+
+from __future__ import annotations
+
+from math import log1p
+
+import pytest
+
+from primegap.quantumlink.aio.paced_simulation import (
+    CEILING,
+    AirProfile,
+    PacedLink,
+    best_goodput,
+)
+from primegap.quantumlink.session.congestion import (
+    INITIAL_WINDOW,
+    MAX_TRACKED_RECORDS,
+    MIN_WINDOW,
+    PACING_BURST,
+    PACING_GAIN,
+    DeliveryWindow,
+)
+from primegap.quantumlink.session.record_size import RECORD_COST, RecordSizer, best_packets
+from primegap.quantumlink.session.recovery import (
+    MAX_PACKET_THRESHOLD,
+    MAX_TIME_THRESHOLD,
+    PACKET_THRESHOLD,
+    PEER_ACK_DELAY_S,
+    RecordContent,
+    Recovery,
+    SentRecord,
+)
+
+SIZE = 1000
+
+
+class Path:
+    """Records sent one by one over a path whose answers are written by hand."""
+
+    def __init__(self, window: DeliveryWindow | None = None) -> None:
+        self.window = window or DeliveryWindow()
+        self.recovery = Recovery(1.0, self.window)
+        self.sent = 0
+
+    def send(self, now_s: float, count: int = 1) -> None:
+        for _ in range(count):
+            record = SentRecord(self.sent, self.sent, SIZE, RecordContent(ping=True))
+            self.recovery.track(record, now_s)
+            assert self.recovery.confirm(self.sent, now_s)
+            self.sent += 1
+
+    def acknowledge(self, now_s: float, low: int, high: int | None = None) -> None:
+        self.recovery.acknowledge([(low, low if high is None else high)], now_s)
+
+    def lost(self, now_s: float) -> list[int]:
+        return [record.seq for record in self.recovery.sweep(now_s)]
+
+
+# --- loss (11, #4) -------------------------------------------------------------------------------
+
+
+def test_a_record_is_lost_when_the_third_behind_it_arrives() -> None:
+    path = Path()
+    path.send(0.0, 5)
+    path.acknowledge(0.1, 1, 2)
+    assert path.lost(0.1) == []
+    path.acknowledge(0.1, 3)
+    assert path.lost(0.1) == [0]
+    assert path.recovery.rtt.rto_s < 1.0  # it is not a time-out, so nothing backs off
+
+
+def test_a_record_is_lost_an_eighth_of_a_round_trip_behind_one_that_arrived() -> None:
+    path = Path()
+    path.send(0.0, 2)
+    path.acknowledge(0.08, 1)
+    assert path.lost(0.08) == []
+    assert path.recovery.next_timeout_s() == pytest.approx(0.09)
+    assert path.lost(0.0899) == []
+    assert path.lost(0.09) == [0]
+
+
+def test_a_silent_tail_is_probed_before_it_times_out() -> None:
+    path = Path()
+    for sent_s in (0.0, 1.0, 2.0, 3.0):
+        path.send(sent_s)
+        path.acknowledge(sent_s + 0.1, path.sent - 1)
+    path.send(4.0, 3)
+    path.recovery.rtt.sample(0.3)  # a path that varies: its time-out is late
+    smoothed_s = path.recovery.rtt.smoothed_s
+    assert smoothed_s is not None
+    probe_s = 4.0 + 2 * smoothed_s + PEER_ACK_DELAY_S
+    assert path.recovery.next_timeout_s() == pytest.approx(probe_s)
+    assert path.lost(probe_s) == [6]
+    assert path.lost(probe_s) == []  # one probe, and then the time-out
+    rto_s = path.recovery.rtt.rto_s
+    assert path.lost(4.0 + rto_s + PEER_ACK_DELAY_S) == [4, 5]
+    assert path.recovery.rtt.rto_s == 2 * rto_s
+
+
+def test_one_lost_ack_gives_nothing_up() -> None:
+    path = Path()
+    path.send(0.0)
+    path.acknowledge(0.1, 0)
+    path.send(1.0, 4)
+    path.acknowledge(1.1, 1)
+    assert path.lost(1.1 + path.recovery.rtt.rto_s) == [4]  # the probe
+    path.acknowledge(1.2 + path.recovery.rtt.rto_s, 2, 4)
+    assert path.recovery.in_flight == 0
+
+
+def test_a_path_that_reorders_is_waited_for() -> None:
+    path = Path()
+    path.send(0.0, 5)
+    path.acknowledge(0.1, 1, 4)
+    assert path.lost(0.1) == [0]
+    path.acknowledge(0.11, 0)  # it was only late
+    path.send(1.0, 7)
+    path.acknowledge(1.1, 6, 8)
+    assert path.lost(1.1) == []  # three behind it are no longer proof
+    path.acknowledge(1.1, 9, 11)
+    assert path.lost(1.1) == [5]
+    for _ in range(20):
+        first = path.sent
+        path.send(2.0, 40)
+        path.acknowledge(2.1, first + 1, first + 39)
+        path.lost(2.1)
+        path.acknowledge(2.1, first)
+    assert path.recovery._packet_threshold == MAX_PACKET_THRESHOLD > PACKET_THRESHOLD
+    assert path.recovery._time_threshold == MAX_TIME_THRESHOLD
+
+
+# --- window and pacing (11, #5) ------------------------------------------------------------------
+
+
+def flow(window: DeliveryWindow, *, rate: float, rtt_s: float, rounds: int) -> Path:
+    """Send as much as the window lets over a path that delivers `rate` bytes per second."""
+    path = Path(window)
+    now_s, arrives_s, arrivals = 0.0, 0.0, list[tuple[float, int]]()
+    while now_s < rounds * rtt_s:
+        while path.recovery.may_send and path.recovery.paced_until_s(now_s) is None:
+            arrives_s = max(arrives_s, now_s) + SIZE / rate
+            arrivals.append((arrives_s + rtt_s, path.sent))
+            path.send(now_s)
+        while arrivals and arrivals[0][0] <= now_s:
+            path.acknowledge(now_s, arrivals.pop(0)[1])
+        now_s += rtt_s / 50
+    return path
+
+
+def test_the_window_follows_what_the_path_delivers() -> None:
+    narrow, wide = DeliveryWindow(), DeliveryWindow()
+    assert narrow.window == INITIAL_WINDOW
+    flow(narrow, rate=100_000, rtt_s=0.05, rounds=30)
+    assert narrow.window == MIN_WINDOW
+    assert narrow.rate == pytest.approx(100_000, rel=0.2)
+    flow(wide, rate=1_000_000, rtt_s=0.04, rounds=30)
+    assert 40_000 < wide.window < 400_000
+    assert wide.rate == pytest.approx(1_000_000, rel=0.2)
+
+
+def test_the_window_and_the_number_of_records_bound_what_is_on_its_way() -> None:
+    window = DeliveryWindow()
+    assert window.may_send(0, 0)
+    assert not window.may_send(MAX_TRACKED_RECORDS, 0)
+    assert not window.may_send(1, INITIAL_WINDOW)
+
+
+def test_silence_closes_the_window_and_loss_alone_does_not() -> None:
+    path = Path()
+    path.send(0.0, 20)
+    path.acknowledge(0.1, 10, 19)
+    assert path.lost(0.1) == list(range(10))
+    assert path.window.rate > 0
+    path.send(0.2, 10)
+    assert len(path.lost(10.0)) == 10
+    assert path.window.window == MIN_WINDOW
+    assert path.window.rate == 0
+
+
+def test_a_burst_may_leave_at_once_and_the_rest_is_spread() -> None:
+    window = DeliveryWindow()
+    path = flow(window, rate=1_000_000, rtt_s=0.04, rounds=30)
+    path.acknowledge(2.0, 0, path.sent)
+    path.recovery.paced_until_s(3.0)
+    first = path.sent
+    while path.recovery.paced_until_s(3.0) is None:
+        path.send(3.0)
+    assert (path.sent - first) * SIZE == pytest.approx(PACING_BURST, abs=SIZE)
+    until_s = path.recovery.paced_until_s(3.0)
+    assert until_s is not None
+    assert 3.0 < until_s <= 3.0 + SIZE / (window.rate * PACING_GAIN)
+    assert path.recovery.paced_until_s(until_s + 1e-6) is None
+
+
+# --- record size ---------------------------------------------------------------------------------
+
+
+def yield_of(packets: int, loss: float) -> float:
+    return (1 - loss) ** packets * (packets * 236 - RECORD_COST) / packets
+
+
+@pytest.mark.parametrize("loss", [0.001, 0.01, 0.03, 0.05, 0.1, 0.3])
+def test_the_best_record_size_is_the_best(loss: float) -> None:
+    best = max(range(1, 35), key=lambda packets: yield_of(packets, loss))
+    found = best_packets(-log1p(-loss), packet_payload=236, record_cost=RECORD_COST, most=34)
+    assert yield_of(found, loss) == pytest.approx(yield_of(best, loss))
+    if loss == 0.05:
+        assert found in (2, 3)
+
+
+def test_records_are_largest_until_something_is_lost_and_again_long_after() -> None:
+    sizer = RecordSizer(236, 8192)
+    for _ in range(100):
+        sizer.note(8192, arrived=True)
+    assert sizer.size == 8192
+    sizer.note(8192, arrived=False)
+    sizer.note(8192, arrived=False)
+    assert sizer.size < 8192
+    for _ in range(1000):
+        sizer.note(sizer.size, arrived=True)
+    assert sizer.size == 8192
+    assert sizer.loss_rate == 0
+
+
+def test_a_loss_that_was_none_is_taken_back() -> None:
+    sizer = RecordSizer(236, 8192)
+    sizer.note(8192, arrived=False)
+    assert sizer.size < 8192
+    sizer.take_back()
+    assert sizer.size == 8192
+
+
+@pytest.mark.parametrize(("payload", "most"), [(0, 8192), (236, 300)])
+def test_records_that_are_not_cut_keep_their_size(payload: int, most: int) -> None:
+    sizer = RecordSizer(payload, most)
+    for _ in range(10):
+        sizer.note(most, arrived=False)
+    assert sizer.size == most
+
+
+# --- all of it over the air ----------------------------------------------------------------------
+
+
+def test_the_air_is_as_fast_as_bluetooth() -> None:
+    assert pytest.approx(173_000, rel=0.01) == CEILING
+
+
+@pytest.mark.parametrize(
+    ("loss", "reordering", "aim"), [(0.0, 0.0, 0.9), (0.01, 0.01, 0.85), (0.05, 0.02, 0.85)]
+)
+def test_goodput_is_near_the_best_for_the_loss(loss: float, reordering: float, aim: float) -> None:
+    link = PacedLink(AirProfile(packet_loss=loss, reordering=reordering), seed=3)
+    goodput = link.measure_goodput(4.0)
+    assert goodput / best_goodput(loss) > aim
+    assert best_goodput(loss) < CEILING
+
+
+def test_a_path_that_loses_every_large_record_is_learnt() -> None:
+    link = PacedLink(AirProfile(packet_loss=0.2), seed=5)
+    assert link.measure_goodput(4.0, warm_up_s=4.0) > 0.75 * best_goodput(0.2)
+
+
+def test_an_opening_longer_than_the_best_record_is_still_sent() -> None:
+    link = PacedLink(AirProfile(packet_loss=0.1), seed=1)
+    link.measure_goodput(2.0)
+    header = bytes(1000)
+    stream_id = link.a.engine.open_stream(header)
+    link.a.engine.write(stream_id, b"x")
+    link.advance(3.0)
+    assert link.b.engine.stream_header(stream_id) == header
+
+
+def test_a_request_does_not_wait_for_a_loaded_link() -> None:
+    idle = PacedLink(AirProfile(), seed=2).measure_latency_s(1024)
+    loaded = PacedLink(AirProfile(), seed=2)
+    bulk = loaded.a.engine.open_stream(b"bulk")
+    for _ in range(400):
+        loaded.a.engine.write(bulk, bytes(65_536))
+        loaded.advance(0.005)
+        if bulk in loaded.b.engine.streams():
+            loaded.b.engine.read(bulk, 1 << 20)
+    assert idle < 0.15
+    assert loaded.measure_latency_s(1024, bulk) < 0.4
