@@ -158,7 +158,7 @@ local function dissect_session(buffer, tree)
   return "session record " .. tostring(seq)
 end
 
-function link.dissector(buffer, info, root)
+local function dissect_record(buffer, root)
   local tree = root:add(link, buffer())
   if buffer:len() < 34 then
     tree:add_proto_expert_info(error_record)
@@ -181,6 +181,10 @@ function link.dissector(buffer, info, root)
   end
   tree:append_text(string.format(": %s, %d bytes", summary, buffer:len()))
   return summary
+end
+
+function link.dissector(buffer, _, root)
+  dissect_record(buffer, root)
 end
 
 -- Putting records together -------------------------------------------------------------------------
@@ -260,26 +264,34 @@ local function dissect_btp(buffer, info, root, direction)
   end
   local whole = complete_records[info.number]
   if whole ~= nil then
-    local summary = link.dissector(whole:tvb("QuantumLink record"), info, root)
+    local summary = dissect_record(whole:tvb("QuantumLink record"), root)
     info.cols.protocol = "QuantumLink"
     info.cols.info = string.format("%s, %d bytes in %d packets", summary, length, count)
   end
 end
 
--- Registration: after Wireshark's own dissectors, on every ATT write and notification of the service.
+-- Registration: behind Wireshark's own dissectors, on every ATT write and notification of the service.
+-- The value is taken from behind the operation code and not from `btatt.value`, because Wireshark
+-- names the value otherwise once it has seen the discovery of the service.
 
 local att_opcode = Field.new("btatt.opcode")
 local att_handle = Field.new("btatt.handle")
-local att_value = Field.new("btatt.value")
+local ATT_HEADER_BYTES = 3
 
 function btp.dissector(_, info, root)
-  local opcode, handle, value = att_opcode(), att_handle(), att_value()
-  if opcode == nil or handle == nil or value == nil then return end
-  local code, attribute = opcode.value, handle.value
+  local opcode, handle = att_opcode(), att_handle()
+  if opcode == nil or handle == nil then return end
+  local code, attribute, direction = opcode.value, handle.value, nil
   if (code == WRITE_COMMAND or code == WRITE_REQUEST) and attribute == RX_HANDLE then
-    dissect_btp(value.range:tvb(), info, root, "to device")
+    direction = "to device"
   elseif code == NOTIFICATION and attribute == TX_HANDLE then
-    dissect_btp(value.range:tvb(), info, root, "to companion")
+    direction = "to companion"
+  else
+    return
+  end
+  local source, start = opcode.source, opcode.offset + ATT_HEADER_BYTES
+  if source:len() > start then
+    dissect_btp(source(start, source:len() - start):tvb(), info, root, direction)
   end
 end
 

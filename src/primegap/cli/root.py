@@ -16,6 +16,7 @@ LAZY: Final = {
     "companion": "primegap.cli.companion:companion",
     "demo": "primegap.cli.demo:demo",
     "device": "primegap.cli.device:device",
+    "link": "primegap.cli.link:link",
     "regtest": "primegap.cli.regtest:regtest",
 }
 
