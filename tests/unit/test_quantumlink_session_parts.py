@@ -490,11 +490,11 @@ def test_credit_is_told_when_it_is_news_or_the_peer_runs_dry() -> None:
     assert not window.should_update(24, 24)
     assert window.should_update(25, 25)
     assert window.should_update(1, 50)
-    assert window.advertise(25) == 125
+    assert window.advertise(25, 0.0) == 125
     window.grow(200)
     assert (window.size, window.growth) == (300, 200)
     assert window.should_update(25, 25)
-    assert window.advertise(25) == 325
+    assert window.advertise(25, 0.0) == 325
 
 
 def test_memory_is_set_aside_and_given_back() -> None:

@@ -12,6 +12,7 @@ from primegap.quantumlink.aio.paced_simulation import (
     PacedLink,
     best_goodput,
 )
+from primegap.quantumlink.session import LinkConfig, StreamOptions
 from primegap.quantumlink.session.congestion import (
     INITIAL_WINDOW,
     MAX_TRACKED_RECORDS,
@@ -20,6 +21,7 @@ from primegap.quantumlink.session.congestion import (
     PACING_GAIN,
     DeliveryWindow,
 )
+from primegap.quantumlink.session.flow import ReceiveWindow
 from primegap.quantumlink.session.record_size import RECORD_COST, RecordSizer, best_packets
 from primegap.quantumlink.session.recovery import (
     MAX_PACKET_THRESHOLD,
@@ -30,6 +32,7 @@ from primegap.quantumlink.session.recovery import (
     Recovery,
     SentRecord,
 )
+from primegap.quantumlink.session.simulation import LinkPair
 
 SIZE = 1000
 
@@ -190,6 +193,47 @@ def test_a_burst_may_leave_at_once_and_the_rest_is_spread() -> None:
     assert until_s is not None
     assert 3.0 < until_s <= 3.0 + SIZE / (window.rate * PACING_GAIN)
     assert path.recovery.paced_until_s(until_s + 1e-6) is None
+
+
+# --- receive windows (11, #6) --------------------------------------------------------------------
+
+
+def test_a_window_that_holds_the_peer_back_doubles_up_to_its_limit() -> None:
+    window = ReceiveWindow(100)
+    assert window.wanted_growth(60, 1000, now_s=1.0, rtt_s=0.1) == 0  # nothing to measure by
+    window.advertise(60, 1.0)
+    assert window.wanted_growth(160, 1000, now_s=1.1, rtt_s=0.1) == 100
+    assert window.wanted_growth(160, 130, now_s=1.1, rtt_s=0.1) == 30
+    assert window.wanted_growth(160, 1000, now_s=2.0, rtt_s=0.1) == 0  # read slowly
+    assert window.wanted_growth(60, 1000, now_s=1.0, rtt_s=0.1) == 0  # not read at all
+
+
+def long_path(config: LinkConfig) -> tuple[LinkPair, int]:
+    """Send one megabyte over a path with round trips of 200 ms; return the pair and stream."""
+    pair = LinkPair(delay_s=0.1, config_b=config)
+    pair.connect()
+    stream_id = pair.a.engine.open_stream(b"long", StreamOptions(send_buffer_size=1 << 20))
+    assert pair.a.engine.write(stream_id, bytes(1 << 20)) == 1 << 20
+    read = 0
+    for _ in range(3000):
+        pair.advance(0.005)
+        if stream_id in pair.b.engine.streams():
+            read += len(pair.b.engine.read(stream_id, 1 << 20))
+            pair.pump(pair.b)
+        if read == 1 << 20:
+            break
+    assert read == 1 << 20
+    return pair, stream_id
+
+
+def test_windows_grow_over_a_long_path_within_the_memory() -> None:
+    grown, stream_id = long_path(LinkConfig(max_stream_receive_window=262_144))
+    assert grown.b.engine._streams.get(stream_id).window.size == 262_144
+    bounded, stream_id = long_path(
+        LinkConfig(max_stream_receive_window=262_144, max_receive_memory=65_536)
+    )
+    assert bounded.b.engine._streams.get(stream_id).window.size == 2 * 16_384
+    assert grown.now_s < 0.5 * bounded.now_s
 
 
 # --- record size ---------------------------------------------------------------------------------

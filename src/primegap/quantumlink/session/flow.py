@@ -13,12 +13,14 @@ class ReceiveWindow:
             what we granted when we opened the stream.
     """
 
-    __slots__ = ("_advertised", "_initial_size", "_size")
+    __slots__ = ("_advertised", "_initial_size", "_size", "_told_at_s", "_told_consumed")
 
     def __init__(self, size: int) -> None:
         self._size = size
         self._initial_size = size
         self._advertised = size
+        self._told_at_s: float | None = None  # when, and at which offset, the limit was last told
+        self._told_consumed = 0
 
     @property
     def size(self) -> int:
@@ -54,8 +56,27 @@ class ReceiveWindow:
             return False
         return news * 4 >= self._size or (self._advertised - highest) * 2 <= self._size
 
-    def advertise(self, consumed: int) -> int:
+    def wanted_growth(self, consumed: int, max_size: int, *, now_s: float, rtt_s: float) -> int:
+        """Return by how much the window should grow before its limit is told (session 11, #6).
+
+        When the application reads more than half a window per round trip, the window is what holds
+        the peer back, and is doubled.
+
+        Args:
+            consumed: offset of the next byte to be read.
+            max_size: largest window.
+            now_s: time.
+            rtt_s: round trip.
+        """
+        if self._told_at_s is None:
+            return 0
+        read = consumed - self._told_consumed
+        is_short = 2 * read * rtt_s >= self._size * max(now_s - self._told_at_s, 0.0)
+        return min(self._size, max_size - self._size) if is_short and read > 0 else 0
+
+    def advertise(self, consumed: int, now_s: float) -> int:
         """Return the limit to be sent now, an absolute offset, and note that it was."""
+        self._told_at_s, self._told_consumed = now_s, consumed
         self._advertised = max(self._advertised, consumed + self._size)
         return self._advertised
 

@@ -45,6 +45,7 @@ def pack_record(
     ack_is_due: bool,
     ping: bool,
     streams: StreamTable,
+    now_s: float,
 ) -> PackedRecord | None:
     """Pack all that waits into one record: ACK, resets, ping, window updates, data.
 
@@ -57,14 +58,14 @@ def pack_record(
     if acks.is_scheduled:
         builder = BodyBuilder(seq, max_size)
         choice = _add_ack(builder, acks)
-        content = _fill(builder, choice, ping=ping, streams=streams)
+        content = _fill(builder, choice, ping=ping, streams=streams, now_s=now_s)
         if choice is not None and (content.is_tracked or ack_is_due):
             acks.commit(choice)
             return PackedRecord(builder.body(), content)
         if content.is_tracked:
             return PackedRecord(builder.body(), content)
     builder = BodyBuilder(seq, max_size)
-    content = _fill(builder, None, ping=ping, streams=streams)
+    content = _fill(builder, None, ping=ping, streams=streams, now_s=now_s)
     return PackedRecord(builder.body(), content) if content.is_tracked else None
 
 
@@ -80,7 +81,12 @@ def _content_of(choice: AckChoice) -> RecordContent:
 
 
 def _fill(
-    builder: BodyBuilder, choice: AckChoice | None, *, ping: bool, streams: StreamTable
+    builder: BodyBuilder,
+    choice: AckChoice | None,
+    *,
+    ping: bool,
+    streams: StreamTable,
+    now_s: float,
 ) -> RecordContent:
     resets: list[StreamReset] = []
     for reset in streams.pending_resets():
@@ -90,8 +96,7 @@ def _fill(
         resets.append(reset)
     pinged = ping and builder.append(Ping())
     windows: list[int] = []
-    for stream in streams.pending_windows():
-        frame = stream.window_frame()
+    for frame in streams.pending_windows(now_s):
         if len(windows) == MAX_FRAMES or not builder.append(frame):
             break
         streams.window_left(frame)

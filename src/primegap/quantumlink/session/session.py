@@ -145,7 +145,9 @@ class Session:
         return None
 
     def _acknowledge(self, ranges: Iterable[tuple[int, int]], now_s: float) -> None:
-        for record, was_lost in self._recovery.acknowledge(ranges, now_s):
+        covered = self._recovery.acknowledge(ranges, now_s)
+        self.streams.rtt_s = self._recovery.rtt.smoothed_s
+        for record, was_lost in covered:
             content = record.content
             if record.is_loss:
                 self._sizer.take_back()
@@ -196,6 +198,7 @@ class Session:
                 ack_is_due=ack_is_due,
                 ping=self._ping_is_pending,
                 streams=self.streams,
+                now_s=now_s,
             )
         elif ack_is_due:
             packed = pack_ack(seq, max_size, self._acks)

@@ -370,9 +370,14 @@ class Stream:
             self._inbound.consumed, self._inbound.highest
         )
 
-    def window_frame(self) -> StreamWindow:
+    def wanted_growth(self, max_size: int, *, now_s: float, rtt_s: float) -> int:
+        """Return by how much the window should grow; see `ReceiveWindow.wanted_growth`."""
+        consumed = self._inbound.consumed
+        return self.window.wanted_growth(consumed, max_size, now_s=now_s, rtt_s=rtt_s)
+
+    def window_frame(self, now_s: float) -> StreamWindow:
         """Return the frame with the limit of this moment, and count it as announced."""
-        return StreamWindow(self.stream_id, self.window.advertise(self._inbound.consumed))
+        return StreamWindow(self.stream_id, self.window.advertise(self._inbound.consumed, now_s))
 
     def _reset_is_known(self, halves: Halves) -> None:
         self._resets_known |= halves

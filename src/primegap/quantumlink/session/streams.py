@@ -66,6 +66,7 @@ class StreamTable:
         self._emit = emit
         self._memory = MemoryBudget(config.max_receive_memory)
         self._streams: dict[int, Stream] = {}
+        self.rtt_s: float | None = None  # round trip, when it is known
         self.opening_size = 0  # a record that holds the longest opening of ours, and one byte
         self._peer_streams = 0
         self._refusals: dict[int, int] = {}  # id to code: resets of streams that never came to be
@@ -264,14 +265,22 @@ class StreamTable:
         if not stream.has_pending_resets:
             del self._resetting[frame.stream_id]
 
-    def pending_windows(self) -> Iterator[Stream]:
-        """Yield the streams whose limit is to be told; those where it is moot are dropped."""
+    def pending_windows(self, now_s: float) -> Iterator[StreamWindow]:
+        """Yield the limits to be told; `window_left` must be called for each that is sent.
+
+        Streams where more credit is moot are dropped; windows that hold the peer back have grown.
+        """
         for stream_id in list(self._windowing):
             stream = self._streams[stream_id]
-            if stream.wants_credit:
-                yield stream
-            else:
+            if not stream.wants_credit:
                 del self._windowing[stream_id]
+                continue
+            if self.rtt_s is not None:
+                wanted = stream.wanted_growth(
+                    self._config.max_stream_receive_window, now_s=now_s, rtt_s=self.rtt_s
+                )
+                stream.window.grow(self._memory.reserve_growth(wanted))
+            yield stream.window_frame(now_s)
 
     def window_left(self, frame: StreamWindow) -> None:
         """A window update was put into a tracked record."""
