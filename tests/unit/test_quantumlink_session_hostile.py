@@ -137,6 +137,33 @@ def test_a_flood_of_forged_first_messages_is_bounded(pattern: Pattern) -> None:
     assert MAX_REMEMBERED == 512
 
 
+def test_noise_does_not_connect_an_idle_side() -> None:
+    pair = LinkPair()
+    pair.bind_each_other()
+    pair.inject(pair.b, forge_first(pair, Pattern.KK, 1))
+    pair.settle()
+    assert pair.b.engine.status is PeerStatus.DISCONNECTED
+    assert pair.b.events_of(PeerStatusChanged) == []
+    pair.a.engine.connect_kk(now_s=pair.now_s)
+    pair.settle()
+    assert pair.b.engine.status is PeerStatus.CONNECTED
+    assert pair.b.engine.is_proven
+    assert pair.b.engine.handshake_hash == pair.a.engine.handshake_hash
+
+
+def test_the_keys_of_every_session_that_ends_are_erased() -> None:
+    pair = LinkPair()
+    pair.connect()
+    old = pair.b.engine._sessions.current
+    assert old is not None
+    for number in range(MAX_CANDIDATES + 1):
+        pair.inject(pair.b, forge_first(pair, Pattern.KK, number))
+    forged = [held.session for held in pair.b.engine._sessions._candidates]
+    pair.b.engine.close_session(0, now_s=pair.now_s)
+    for session in (old, *forged):
+        assert len(session._sealer._current.key) == len(session._opener._newest.key) == 0
+
+
 def test_a_forged_message_that_does_not_verify_changes_nothing() -> None:
     pair = LinkPair()
     pair.connect()

@@ -216,3 +216,28 @@ def test_fingerprint_is_forty_bits_in_crockford_base32() -> None:
     )
     text = plain.translate(to_crockford)
     assert session_fingerprint(handshake_hash) == f"{text[:4]}-{text[4:]}"
+
+
+@every_suite
+def test_erased_keys_neither_seal_nor_open(suite: Suite) -> None:
+    source, sink = sealer(suite), opener(suite)
+    record = record_of(source.seal(0, b"body"))
+    other = record_of(source.seal(1, b"body"))
+    assert sink.open(record) == b"body"
+    source.wipe()
+    sink.wipe()
+    with pytest.raises(LocalError):
+        source.seal(2, b"body")
+    with pytest.raises(LocalError):
+        sink.open(other)
+    assert len(source._current.key) == len(sink._newest.key) == 0
+
+
+def test_both_keys_of_an_opener_are_erased() -> None:
+    sink = opener(NATIVE)
+    sink.open(sealed_at(NATIVE, EPOCH - 1))
+    sink.open(sealed_at(NATIVE, EPOCH))
+    previous = sink._previous
+    assert previous is not None
+    sink.wipe()
+    assert len(previous.key) == 0

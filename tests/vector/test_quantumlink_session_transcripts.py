@@ -125,12 +125,42 @@ DEVIATIONS: dict[tuple[str, str], Deviation] = {
     ),
     ("forged_kk1_is_accepted", "B"): Deviation(
         "#1",
-        "a forged KK1 only makes a candidate, which is pinged and never proven",
+        "a KK1, genuine or forged, only makes a candidate, which is pinged; the genuine one is "
+        "proven by its first record, the forged one never",
         {
+            "ev of receive at 10000": [],
             "ev of receive at 100000": [],
+            "session of query at 100000": False,
+            "status of query at 100000": "Disconnected",
             "result of receive at 110000": True,
-            "said pinged": {1},
+            "ev of receive at 110000": [CONNECTED],
+            "said pinged": {0, 1},
         },
+    ),
+    ("kk_connect", "B"): Deviation(
+        "#1",
+        "a KK1 proves nothing: connected with the first record under the new keys",
+        {
+            "ev of receive at 10000": [],
+            "result of ping at 50000": {"error": "NoSession"},
+            "ev of receive at 60000": [CONNECTED],
+        },
+    ),
+    ("kk_simultaneous", "B"): Deviation(
+        "#1",
+        "a KK1 proves nothing: connected with the first record under the new keys",
+        {
+            "ev of receive at 10000": [],
+            "session of query at 200000": False,
+            "status of query at 200000": "Initiator",
+            "result of ping at 200000": {"error": "NoSession"},
+            "ev of receive at 210000": [CONNECTED],
+        },
+    ),
+    ("handshake_timeout_initiator", "B"): Deviation(
+        "#1",
+        "a KK1 proves nothing, and A has given up: never connected, only pinged",
+        {"ev of receive at 6010000": [], "said pinged": {0}},
     ),
     ("second_attempt_replaces_first", "B"): Deviation(
         "#1",

@@ -58,6 +58,27 @@ class _EpochKey(NeverSerialised):
     def following(self, suite: Suite) -> _EpochKey:
         return _EpochKey.make(suite, self.epoch + 1, _next_epoch_key(self.key.reveal()))
 
+    def erased(self) -> _EpochKey:
+        """Wipe the key and let go of its cipher, whose own copy is freed with it."""
+        self.key.wipe()
+        return _EpochKey(self.epoch, self.key, _NO_CIPHER)
+
+
+class _NoCipher:
+    """Stands where the cipher of an erased key was."""
+
+    def encrypt(self, nonce: bytes, data: bytes, associated_data: bytes | None) -> bytes:
+        """Refuse."""
+        del nonce, data, associated_data
+        raise LocalError("the key of this session was erased")
+
+    def decrypt(self, nonce: bytes, data: bytes, associated_data: bytes | None) -> bytes:
+        """Refuse."""
+        return self.encrypt(nonce, data, associated_data)
+
+
+_NO_CIPHER: Final = _NoCipher()
+
 
 def _first_epoch(suite: Suite, key: SecretBytes) -> _EpochKey:
     if len(key) != KEY_SIZE:
@@ -109,6 +130,10 @@ class SessionSealer(NeverSerialised):
             # The key of a finished epoch is erased now, not when the next record comes.
             self._advance_to((seq + 1) >> EPOCH_BITS)
         return encode_session_record(self._header, seq, sealed)
+
+    def wipe(self) -> None:
+        """Erase the key; nothing can be sealed any more."""
+        self._current = self._current.erased()
 
     def _advance_to(self, epoch: int) -> None:
         if epoch > self._current.epoch + 1:
@@ -169,6 +194,12 @@ class SessionOpener(NeverSerialised):
                 self._previous.key.wipe()
             self._previous, self._newest = self._newest, candidate
         return body
+
+    def wipe(self) -> None:
+        """Erase the keys; no record opens any more."""
+        self._newest = self._newest.erased()
+        if self._previous is not None:
+            self._previous = self._previous.erased()
 
     def _key_for(self, seq: int) -> _EpochKey:
         epoch = seq >> EPOCH_BITS if self._suite.updates_keys else 0

@@ -75,8 +75,10 @@ class DriverPair:
         return self.link
 
     async def connect(self) -> None:
-        """Connect from the phone's side."""
+        """Connect from the phone's side, and wait until the device has seen the proof of it."""
         await self.phone.connect()
+        while self.phone.is_connected and not self.device.is_connected:  # noqa: ASYNC110 - virtual
+            await asyncio.sleep(0.001)
 
     async def aclose(self) -> None:
         """Close both drivers."""

@@ -436,7 +436,11 @@ class LinkEngine:
             self._peer = bundle
             self._emit(NewPeer(bundle))
         session = self._make_session(finished.result, is_proven=finished.is_proven, now_s=now_s)
-        if finished.is_proven or self._sessions.is_empty:
+        # Nothing in a KK1 shows who wrote it: noise with our address is answered like a genuine one
+        # (session 11, #1). So not even an idle side says it is connected before the peer has shown
+        # the keys. An IK1 can only be made by who knows our public key.
+        is_idle = self._sessions.is_empty and finished.pattern is not Pattern.KK
+        if finished.is_proven or is_idle:
             self._install(session, now_s)
         else:
             self._add_candidate(session, now_s)
@@ -480,7 +484,7 @@ class LinkEngine:
         was only slower. They count when they are proven, not before.
         """
         record = self._connected().seal_last(last)
-        self._sessions.current = None
+        self._sessions.end_current()
         if isinstance(last, Unpair):
             self._trace("unpaired", now_s=now_s)
             self._sessions.drop_all()

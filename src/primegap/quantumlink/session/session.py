@@ -210,6 +210,11 @@ class Session:
         """Return the closing record; nothing may be sent behind it."""
         return self._seal(encode_frame(frame))
 
+    def wipe(self) -> None:
+        """Erase the keys: the session is over, nothing is sealed or opened any more."""
+        self._sealer.wipe()
+        self._opener.wipe()
+
     def _seal(self, body: bytes) -> bytes:
         record = self._sealer.seal(self._next_seq, body)
         self._next_seq += 1

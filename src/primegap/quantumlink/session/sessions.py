@@ -55,23 +55,33 @@ class SessionSet:
     def add_candidate(self, session: Session, deadline_s: float) -> None:
         """Keep a session until it is proven or its time is up."""
         self._candidates.append(_Candidate(session, deadline_s))
-        del self._candidates[:-MAX_CANDIDATES]
+        while len(self._candidates) > MAX_CANDIDATES:
+            self._candidates.pop(0).session.wipe()
 
     def install(self, session: Session) -> bool:
         """Make a session the current one; all others end. True when there was a current one."""
+        self._candidates = [held for held in self._candidates if held.session is not session]
         dropped = self.drop_all()
         self.current = session
         return dropped
 
+    def end_current(self) -> None:
+        """End the current session; candidates stay."""
+        if self.current is not None:
+            self.current.wipe()
+            self.current = None
+
     def drop_candidates(self) -> None:
         """End the sessions that wait to be proven."""
+        for held in self._candidates:
+            held.session.wipe()
         self._candidates.clear()
 
     def drop_all(self) -> bool:
         """End all sessions silently. True when there was a current one."""
         dropped = self.current is not None
-        self.current = None
-        self._candidates.clear()
+        self.end_current()
+        self.drop_candidates()
         return dropped
 
     def open_record(self, record: SessionRecord) -> tuple[Session, bytes] | None:
@@ -108,11 +118,13 @@ class SessionSet:
 
     def expire_candidates(self, now_s: float) -> None:
         """Run the timers of the candidates and drop those that were not proven in time."""
-        self._candidates = [
-            held
-            for held in self._candidates
-            if not is_due(held.deadline_s, now_s) and held.session.on_timeout(now_s) is None
-        ]
+        kept: list[_Candidate] = []
+        for held in self._candidates:
+            if not is_due(held.deadline_s, now_s) and held.session.on_timeout(now_s) is None:
+                kept.append(held)
+            else:
+                held.session.wipe()
+        self._candidates = kept
 
     def expire_current(self, now_s: float) -> Close | None:
         """Run the timers of the current session; return how it ends, if it does."""
