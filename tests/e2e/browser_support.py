@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import io
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -30,6 +31,8 @@ FLAGS = (
 DESKTOP = {"width": 1100, "height": 860}
 PHONE = {"width": 390, "height": 844}
 PATIENCE_S = 10.0
+REACTION_S = 3.0
+ATTEMPTS = 3
 HOLD_MARGIN_S = 0.9  # the screen counts from its own clock, and refuses touches at first
 
 needs_chromium = pytest.mark.skipif(
@@ -90,6 +93,10 @@ def video_of(picture: bytes, path: Path) -> None:
     path.write_bytes(out.getvalue() * 30)
 
 
+def _shows(screen: dict[str, Any]) -> tuple[Any, Any]:
+    return screen["screen"], screen["page"]
+
+
 class DeviceHand:
     """Touches the device on its page; the automation API is only asked where things are."""
 
@@ -110,9 +117,17 @@ class DeviceHand:
         return await self._page.locator("#screen").screenshot()
 
     async def press(self, name: str) -> None:
-        """Press something with the mouse, as long as it asks for, when it is there."""
+        """Press something when it is there; again if the device did not take it, as people do."""
         shown = await asyncio.to_thread(self._client.wait, target=name)
-        (target,) = (item for item in shown["targets"] if item["id"] == name)
+        for _ in range(ATTEMPTS):
+            (target,) = (item for item in shown["targets"] if item["id"] == name)
+            await self._touch(target)
+            with contextlib.suppress(TimeoutError):
+                await self._until(lambda now: _shows(now) != _shows(shown), REACTION_S)
+                return
+        raise AssertionError(f"the device does not react to {name}")
+
+    async def _touch(self, target: dict[str, Any]) -> None:
         left, top, right, bottom = target["rect"]
         box = await self._page.locator("#screen").bounding_box()
         assert box is not None
@@ -123,10 +138,11 @@ class DeviceHand:
         await self._page.mouse.down()
         await asyncio.sleep(target["hold_ms"] / 1000 + (0.3 if target["hold_ms"] else 0.03))
         await self._page.mouse.up()
-        await self._until(lambda now: now["frame"] != shown["frame"])
 
-    async def _until(self, ready: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
-        async with asyncio.timeout(PATIENCE_S):
+    async def _until(
+        self, ready: Callable[[dict[str, Any]], bool], timeout_s: float = PATIENCE_S
+    ) -> dict[str, Any]:
+        async with asyncio.timeout(timeout_s):
             while not ready(shown := await self.screen()):
                 await asyncio.sleep(0.03)
         return shown
@@ -135,9 +151,8 @@ class DeviceHand:
         """Read a confirmation to its end and hold its button; return what it said."""
         shown = await self.wait(screen)
         while shown["page"] + 1 < shown["pages"]:
-            page = shown["page"]
             await self.press("page:next")
-            shown = await self._until(lambda now, page=page: now["page"] > page)  # type: ignore[misc]
+            shown = await self.screen()
         await self.press("confirm")
         await self._until(lambda now: now["screen"]["id"] != screen)
         return shown
