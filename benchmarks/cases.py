@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from benchmarks.crypto import handshake, sealing
+from benchmarks.link import goodput, handshakes, memory, paced
 from benchmarks.system import demo_steps, device_start
 
 if TYPE_CHECKING:
@@ -16,5 +17,9 @@ CASES: dict[str, Callable[[], list[Figure]]] = {
     "device-start": device_start,
     "handshake": handshake,
     "sealing": sealing,
+    "link-goodput": goodput,
+    "link-paced": paced,
+    "link-handshakes": handshakes,
+    "link-memory": memory,
     "demo": demo_steps,
 }

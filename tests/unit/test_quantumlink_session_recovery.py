@@ -13,6 +13,7 @@ from primegap.quantumlink.aio.paced_simulation import (
     best_goodput,
 )
 from primegap.quantumlink.session import LinkConfig, StreamOptions
+from primegap.quantumlink.session.ack_tracker import ACK_EVERY_BYTES, AckTracker
 from primegap.quantumlink.session.congestion import (
     INITIAL_WINDOW,
     MAX_TRACKED_RECORDS,
@@ -325,3 +326,22 @@ def test_a_request_does_not_wait_for_a_loaded_link() -> None:
             loaded.b.engine.read(bulk, 1 << 20)
     assert idle < 0.15
     assert loaded.measure_latency_s(1024, bulk) < 0.4
+
+
+# --- ACKs of a fast path -------------------------------------------------------------------------
+
+
+def test_many_bytes_are_acknowledged_at_once() -> None:
+    tracker = AckTracker(64, 0.02)
+    tracker.note(0)
+    tracker.schedule(1.0, ACK_EVERY_BYTES - 1)
+    assert tracker.due_s == 1.02
+    tracker.note(1)
+    tracker.schedule(1.001, 1)
+    assert tracker.due_s == 1.001
+    choice = tracker.peek(100)
+    assert choice is not None
+    tracker.commit(choice)
+    tracker.note(2)
+    tracker.schedule(1.002, 1)
+    assert tracker.due_s == pytest.approx(1.022)

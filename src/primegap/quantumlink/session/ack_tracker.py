@@ -15,6 +15,11 @@ MAX_REPEATED_RANGES: Final = 8
 follows (session 11, #2). Eight ranges are 17 to 40 bytes, and span far more than one flight."""
 
 
+ACK_EVERY_BYTES: Final = 16_384
+"""Bytes received after which an ACK is due at once: half the smallest window of our own sender, so
+a fast path never waits for a timer. Bluetooth takes 95 ms for them, so there the delay decides."""
+
+
 class AckChoice(NamedTuple):
     """Ranges for one ACK."""
 
@@ -32,7 +37,7 @@ class AckTracker:
         delay_s: longest time a record that asks for an acknowledgement waits for it.
     """
 
-    __slots__ = ("_delay_s", "_due_s", "_fresh", "_range_limit", "_told")
+    __slots__ = ("_delay_s", "_due_s", "_fresh", "_range_limit", "_told", "_unanswered")
 
     def __init__(self, range_limit: int, delay_s: float) -> None:
         self._range_limit = range_limit
@@ -40,6 +45,7 @@ class AckTracker:
         self._fresh = RangeSet()  # never told, or told in a record that was lost
         self._told = RangeSet()
         self._due_s: float | None = None
+        self._unanswered = 0  # bytes of records that asked for an ACK since the last one
 
     @property
     def due_s(self) -> float | None:
@@ -56,9 +62,15 @@ class AckTracker:
         self._fresh.add(seq, seq + 1)
         self._bound_fresh()
 
-    def schedule(self, now_s: float) -> None:
-        """Ask for an ACK within the delay; an earlier request stands."""
-        due_s = now_s + self._delay_s
+    def schedule(self, now_s: float, size: int = 0) -> None:
+        """Ask for an ACK within the delay; an earlier request stands.
+
+        Args:
+            now_s: time.
+            size: bytes received; many of them are acknowledged at once.
+        """
+        self._unanswered += size
+        due_s = now_s if self._unanswered >= ACK_EVERY_BYTES else now_s + self._delay_s
         if self._due_s is None or due_s < self._due_s:
             self._due_s = due_s
 
@@ -91,6 +103,7 @@ class AckTracker:
             self._told.pop_first()
         if not self._fresh:
             self._due_s = None
+            self._unanswered = 0
 
     def give_up(self) -> None:
         """Drop the request: not even an empty record has room for an ACK of these numbers."""

@@ -18,6 +18,9 @@ MAX_FRAMES: Final = 64
 """Frames of one kind in a record, so that what must be remembered of a record is bounded even when
 a hostile peer has cut our data into the smallest pieces. Large ones fill a record long before."""
 
+MIN_DATA_ROOM: Final = 16
+"Room of a record that holds data already in which no more is put: it would be mostly header."
+
 
 @dataclass(frozen=True, slots=True)
 class PackedRecord:
@@ -102,7 +105,7 @@ def _fill(
         streams.window_left(frame)
         windows.append(frame.stream_id)
     data: list[SentData] = []
-    while len(data) < MAX_FRAMES:
+    while len(data) < MAX_FRAMES and not (data and builder.remaining < MIN_DATA_ROOM):
         piece = streams.take_data(builder.remaining)
         if piece is None:
             break

@@ -56,9 +56,12 @@ class RangeSet:
         if start >= stop:
             return
         starts, stops = self._starts, self._stops
-        if not starts or start > stops[-1]:  # the usual case: behind everything
+        if not starts or start > stops[-1]:  # the usual cases: behind everything
             starts.append(start)
             stops.append(stop)
+            return
+        if start == stops[-1]:
+            stops[-1] = stop
             return
         low = bisect_left(stops, start)  # the first range that touches or follows
         high = bisect_right(starts, stop)  # behind the last range that touches
@@ -71,6 +74,8 @@ class RangeSet:
     def remove(self, start: int, stop: int) -> None:
         """Remove all numbers from `start` up to, not including, `stop`; a range may split."""
         starts, stops = self._starts, self._stops
+        if not starts:
+            return
         low = bisect_right(stops, start)  # the first range with a number at or above start
         high = bisect_left(starts, stop)  # behind the last range with a number below stop
         if start >= stop or low >= high:

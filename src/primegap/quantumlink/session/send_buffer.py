@@ -103,14 +103,15 @@ class SendBuffer:
         """
         if self._lost:
             return self._lost.first[0]  # was within the credit when first sent
-        if self._next < self.end:
+        end = self._base + len(self._data)
+        if self._next < end:
             may_go = self._next < credit and len(self._acked) < MAX_ACKNOWLEDGED_PIECES
             return self._next if may_go else None
-        if self._fin_due and self.end <= credit:
-            return self.end
+        if self._fin_due and end <= credit:
+            return end
         return None
 
-    def take(self, room: int, credit: int) -> Chunk | None:
+    def take(self, room: int, credit: int, start: int | None = None) -> Chunk | None:
         """Return the next chunk and count it as in flight.
 
         The lowest lost range goes first, and is extended with new bytes when they follow directly;
@@ -119,8 +120,10 @@ class SendBuffer:
         Args:
             room: most payload bytes, at least 0.
             credit: offset the peer allows us to send up to, exclusive.
+            start: the `next_offset` of this moment, when it is known.
         """
-        start = self.next_offset(credit)
+        if start is None:
+            start = self.next_offset(credit)
         if start is None:
             return None
         if self._lost:

@@ -139,7 +139,7 @@ class Session:
             self._trace("protocol-violation", now_s=now_s, reason=error.code)
             return Close(CloseCode.PROTOCOL)
         if asks_for_ack:
-            self._acks.schedule(now_s)
+            self._acks.schedule(now_s, len(body))
         self._sweep(now_s)
         self.streams.forget_over()
         return None
@@ -182,12 +182,14 @@ class Session:
         return OutgoingRecord(record, write_id)
 
     def _pack(self, now_s: float) -> PackedRecord | None:
+        ack_is_due = self._acks.is_scheduled and is_due(self._acks.due_s, now_s)
+        self._paced_until_s = None
+        packed = None
+        if not ack_is_due and not self._ping_is_pending and not self.streams.has_pending:
+            return None
         seq = self._next_seq
         max_size = max(self._sizer.size, self.streams.opening_size)
-        ack_is_due = self._acks.is_scheduled and is_due(self._acks.due_s, now_s)
-        packed = None
         may_send = self._recovery.may_send
-        self._paced_until_s = None
         if may_send and self.streams.has_pending:
             self._paced_until_s = self._recovery.paced_until_s(now_s)
         if may_send and self._paced_until_s is None:

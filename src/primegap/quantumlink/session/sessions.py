@@ -43,7 +43,8 @@ class SessionSet:
 
     def __iter__(self) -> Iterator[Session]:
         """Yield all sessions, candidates first: they have little to send, and it matters more."""
-        yield from [held.session for held in self._candidates]
+        if self._candidates:
+            yield from [held.session for held in self._candidates]
         if self.current is not None:
             yield self.current
 
@@ -96,8 +97,10 @@ class SessionSet:
         """
         refusal: RemoteError = NoSessionForRecordError("no session is connected")
         is_replay = False
-        current = [] if self.current is None else [self.current]
-        for session in [*current, *(held.session for held in reversed(self._candidates))]:
+        sessions = [] if self.current is None else [self.current]
+        if self._candidates:
+            sessions += [held.session for held in reversed(self._candidates)]
+        for session in sessions:
             if record.sender != session.peer.qid:
                 raise InvalidRouteError("a record of somebody else")
             try:

@@ -281,20 +281,19 @@ class Stream:
     # --- records on their way -------------------------------------------------------------------
 
     @property
-    def may_send(self) -> bool:
-        """True when data or the end could leave now."""
-        return (
-            self._outbound_reset is None
-            and self._outbound.next_offset(self._send_credit) is not None
-        )
+    def next_offset(self) -> int | None:
+        """Where the data or the end that could leave now starts; None when nothing could."""
+        if self._outbound_reset is not None:
+            return None
+        return self._outbound.next_offset(self._send_credit)
 
-    def take_data(self, room: int) -> StreamData | None:
+    def take_data(self, room: int, offset: int) -> StreamData | None:
         """Return the next data frame that fits `room` bytes, kind byte included, or None.
 
-        Call only while `may_send`.
+        Args:
+            room: in bytes.
+            offset: the `next_offset` of this moment.
         """
-        offset = self._outbound.next_offset(self._send_credit)
-        assert offset is not None
         opening = self._opening if offset == 0 else None
         overhead = 2 + varint_size(self.stream_id) + varint_size(offset) + varint_size(room)
         if opening is not None:
@@ -306,7 +305,7 @@ class Stream:
             )
         if overhead > room:
             return None
-        chunk = self._outbound.take(room - overhead, self._send_credit)
+        chunk = self._outbound.take(room - overhead, self._send_credit, offset)
         if chunk is None:
             return None
         return StreamData(self.stream_id, chunk.offset, chunk.fin, opening, chunk.payload)

@@ -291,14 +291,15 @@ class StreamTable:
         """Return the next data frame that fits `room` bytes, from the stream whose turn it is."""
         for stream_id in list(self._sending):
             stream = self._streams[stream_id]
-            if not stream.may_send:
+            offset = stream.next_offset
+            if offset is None:
                 del self._sending[stream_id]
                 continue
-            frame = stream.take_data(room)
+            frame = stream.take_data(room, offset)
             if frame is not None:
                 stream.references += 1
                 del self._sending[stream_id]
-                self._wake(stream)  # behind the others
+                self._sending[stream_id] = None  # behind the others, and looked at when its turn is
                 return frame
         return None
 
@@ -352,6 +353,8 @@ class StreamTable:
 
     def forget_over(self) -> None:
         """Forget the streams that ended through calls of the application (6.10)."""
+        if not self._maybe_over:
+            return
         for stream_id in list(self._maybe_over):
             stream = self._streams.get(stream_id)
             if stream is not None:
@@ -363,7 +366,7 @@ class StreamTable:
         self._forget_if_over(stream)
 
     def _wake(self, stream: Stream) -> None:
-        if stream.may_send:
+        if stream.stream_id not in self._sending and stream.next_offset is not None:
             self._sending[stream.stream_id] = None
 
     def _after_reset(self, stream: Stream) -> None:
