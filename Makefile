@@ -5,8 +5,9 @@ SHELL := /bin/bash
 PYTHON := .venv/bin/python
 ARGS ?=
 ONLY ?=
+FUZZ_SECONDS ?= 60
 
-.PHONY: help demo test check format bench docs screens lock clean setup setup-dev
+.PHONY: help demo test check format bench fuzz docs screens lock clean setup setup-dev
 
 help: ## Show this list.
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -30,6 +31,9 @@ format: setup-dev ## Format the code.
 
 bench: setup-dev ## Measure, each figure beside a limit or a peer (ONLY=name for one).
 	@$(PYTHON) -m benchmarks $(if $(ONLY),--only $(ONLY)) $(ARGS)
+
+fuzz: setup-dev ## Fuzz every decoder, FUZZ_SECONDS for all together (ONLY=name for one).
+	@$(PYTHON) -m fuzz --seconds $(FUZZ_SECONDS) $(if $(ONLY),--only $(ONLY)) $(ARGS)
 
 docs: setup-dev ## Build the documentation into build/site.
 	@.venv/bin/mkdocs build --strict --site-dir build/site

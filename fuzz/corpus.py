@@ -1,0 +1,203 @@
+"""Write the seeds in fuzz/corpus from the test vectors: `python -m fuzz.corpus`.
+
+A few short inputs for each harness, good ones and bad ones, that lead a fuzzer into the depth of a
+format. Files are named by what is in them, so the same vectors give the same folder.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from fuzz.harnesses import HARNESSES, MAX_INPUT_BYTES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+ROOT: Final = Path(__file__).parents[1]
+FOLDER: Final = ROOT / "fuzz" / "corpus"
+VECTORS: Final = ROOT / "tests" / "vectors"
+SEEDS_EACH: Final = 12
+"""Seeds of one harness: enough to show every part of a format, few enough for a tree."""
+
+
+def _vectors(name: str) -> dict[str, Any]:
+    value: dict[str, Any] = json.loads((VECTORS / f"{name}.json").read_text(encoding="utf-8"))
+    return value
+
+
+def _texts(value: object) -> Iterator[str]:
+    if isinstance(value, dict):
+        for item in value.values():
+            yield from _texts(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _texts(item)
+    elif isinstance(value, str):
+        yield value
+
+
+def _hex(value: object) -> Iterator[bytes]:
+    for text in _texts(value):
+        try:
+            yield bytes.fromhex(text)
+        except ValueError:
+            continue
+
+
+def _btp() -> Iterator[bytes]:
+    for packets in ((b"\x00\x00\x00\x00\x2c\x01\x00\xb2", b"\x00\x00\x01\x00\x2c\x01\x00\xb2"),):
+        yield b"".join(bytes([len(packet), 1]) + packet for packet in packets)
+    for length in (b"\x01\x00\x00", b"\x00\x00\x02", b"\x01\x00\x02", b"\x00\x00\x00"):
+        yield b"\x08\xff" + b"\xff\xff\x00\x00" + length + b"\xb2"
+
+
+def _screens() -> Iterator[bytes]:
+    from primegap.keyos.ui import screens
+    from primegap.keyos.ui.canonical import encode_screen
+
+    yield encode_screen(screens.welcome())
+    yield encode_screen(screens.pin_entry("PIN", "Four to twelve digits"))
+    yield encode_screen(screens.seed_length())
+    yield encode_screen(screens.dice_entry())
+    yield encode_screen(screens.quiz(3, ("abandon", "ability", "able")))
+    yield encode_screen(screens.working("Sending"))
+    yield encode_screen(screens.message("Done", "All is well", good=True))
+
+
+def _keyos_frames() -> Iterator[bytes]:
+    from primegap.keyos.frame import Frame, Kind, encode_frame
+
+    for kind in Kind:
+        yield encode_frame(
+            Frame(kind=kind, message_id=7, correlation=9, words=(1, 2, 3, 4), payload=b"payload")
+        )
+
+
+def _keyos_messages() -> Iterator[bytes]:
+    import cbor2
+
+    values = ([], ["a"], [b"a"], [7], [True], [None, "a"], ["a", b"b", 1], [["a"], [[1, "b"]]])
+    for number, value in enumerate(values):
+        yield bytes([number]) + cbor2.dumps(value)
+
+
+def _captures() -> Iterator[bytes]:
+    from tests.linktrace_kit import CaptureMaker
+
+    maker = CaptureMaker()
+    maker.connected()
+    maker.record(b"\x82" + bytes(32) + b"\x02\x05" + bytes(60), 3, to_device=True)
+    maker.record(b"\x82" + bytes(32) + b"\x01\x08" + bytes(60), 3, to_device=False, pieces=2)
+    maker.disconnected()
+    yield maker.build()
+    yield (
+        b'{"primegap-link-trace":1}\n{"t":1,"fact":"wire-sent","kind":"XX1","version":130,'
+        b'"handshake":1,"size":9,"packets":1}\n{"t":3,"fact":"session-closed","code":"other"}\n'
+    )
+
+
+def _pictures() -> Iterator[bytes]:
+    import io
+
+    from PIL import Image
+
+    from primegap.airgap.qr import qr_matrix
+    from primegap.companion.pictures import qr_png
+
+    png = qr_png(qr_matrix("UR:BYTES/HDEYMEJTSWHH"), 2)
+    yield png
+    out = io.BytesIO()
+    Image.open(io.BytesIO(png)).convert("L").save(out, "JPEG", quality=60)
+    yield out.getvalue()
+
+
+def _pairing() -> Iterator[bytes]:
+    from primegap.quantumlink.identity import Qid
+    from primegap.quantumlink.pairing import Invite, PairingLink, PairingToken
+    from primegap.quantumlink.suite import SUITES
+
+    for suite in SUITES:
+        invite = Invite(suite, Qid(bytes(range(16))), PairingToken(bytes(range(16, 32))))
+        yield invite.encode()
+        yield PairingLink(invite, bytes(6), "Device").encode().encode()
+
+
+def _addresses() -> Iterator[bytes]:
+    address = "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080"
+    for query in (
+        "",
+        "?amount=0.001",
+        "?amount=1&label=Shop&message=a%20b",
+        "?req-x=1",
+        "?amount=",
+    ):
+        yield f"bitcoin:{address}{query}".encode()
+
+
+def seeds(name: str) -> Iterable[bytes]:
+    """Return all seeds of a harness that the vectors offer."""
+    wire = "quantumlink-v2-wire-vectors"
+    match name:
+        case "records":
+            found = [data for data in _hex(_vectors(wire)) if data[:1] == b"\x02"]
+            return [data for data in found if len(data) > 34 and data[33] in {1, 2}]
+        case "frames":
+            return [*_hex(_vectors(wire)["frames"]), *_hex(_vectors(wire)["acks"])]
+        case "btp":
+            return _btp()
+        case "postcard":
+            return [bytes([number, 1, 2, 3]) for number in range(10)]
+        case "route-keys":
+            return _hex(_vectors("quantumlink-v2-api-vectors")["route_keys"])
+        case "api-cbor":
+            cases = _vectors("quantumlink-v2-api-vectors")["encode"]
+            return [bytes([at % 256]) + bytes.fromhex(c["cbor"]) for at, c in enumerate(cases)]
+        case "ur-text":
+            texts = (text for text in _texts(_vectors("ur-vectors")) if text[:3].lower() == "ur:")
+            return [text.encode() for text in texts]
+        case "ur-parts":
+            return _hex(_vectors("ur-vectors"))
+        case "psbt":
+            return [data for data in _hex(_vectors("bitcoin-bip174")) if data[:4] == b"psbt"]
+        case "screens":
+            return _screens()
+        case "keyos-frames":
+            return _keyos_frames()
+        case "keyos-messages":
+            return _keyos_messages()
+        case "manifests":
+            return [path.read_bytes() for path in sorted((ROOT / "src").rglob("manifest.toml"))]
+        case "bip21":
+            return _addresses()
+        case "pairing-link":
+            return _pairing()
+        case "pictures":
+            return _pictures()
+        case _:
+            return _captures()
+
+
+def chosen(name: str) -> list[bytes]:
+    """Return the seeds to keep: different ones, spread over all there are, shortest in front."""
+    usable = {data for data in seeds(name) if 1 <= len(data) <= MAX_INPUT_BYTES}
+    ordered = sorted(usable, key=lambda data: (len(data), data))
+    step = max(1, -(-len(ordered) // SEEDS_EACH))
+    return ordered[::step]
+
+
+def main() -> None:
+    """Write the folder anew."""
+    shutil.rmtree(FOLDER, ignore_errors=True)
+    for name in HARNESSES:
+        folder = FOLDER / name
+        folder.mkdir(parents=True)
+        for data in chosen(name):
+            (folder / hashlib.sha256(data).hexdigest()[:16]).write_bytes(data)
+
+
+if __name__ == "__main__":
+    main()

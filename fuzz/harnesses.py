@@ -1,0 +1,350 @@
+"""One harness per decoder: what it may do with any bytes at all.
+
+A harness takes bytes and returns. It raises when the decoder raised anything but its own remote
+error, or when what was decoded does not encode to something that decodes to the same.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import io
+import json
+from collections.abc import Callable
+from typing import Any, Final
+
+Harness = Callable[[bytes], None]
+HARNESSES: Final[dict[str, Callable[[], Harness]]] = {}
+"Name -> a function that imports what the harness needs and returns it."
+
+MAX_INPUT_BYTES: Final = 4096
+"Longest input that is tried: decoders are linear, and short inputs find more in the same time."
+
+
+class BrokenPromiseError(AssertionError):
+    """A decoder did what it must not."""
+
+
+def promise(kept: object, what: str) -> None:
+    """Raise unless `kept`."""
+    if not kept:
+        raise BrokenPromiseError(what)
+
+
+def harness(make: Callable[[], Harness]) -> Callable[[], Harness]:
+    """Put a harness on the list under the name of its function."""
+    HARNESSES[make.__name__.replace("_", "-")] = make
+    return make
+
+
+@harness
+def records() -> Harness:
+    """Envelopes, and handshake messages in both suites."""
+    from primegap.quantumlink.errors import RemoteError
+    from primegap.quantumlink.messages import parse_message_untrusted
+    from primegap.quantumlink.records import HandshakeRecord, parse_record_untrusted
+    from primegap.quantumlink.suite import SUITES
+
+    def run(data: bytes) -> None:
+        try:
+            record = parse_record_untrusted(data)
+        except RemoteError:
+            return
+        if isinstance(record, HandshakeRecord):
+            for suite in SUITES:
+                with contextlib.suppress(RemoteError):
+                    encoded = parse_message_untrusted(record, suite).encode()
+                    promise(record.message.startswith(encoded), "a message encodes to itself")
+
+    return run
+
+
+@harness
+def frames() -> Harness:
+    """Bodies of session records."""
+    from primegap.quantumlink.errors import RemoteError
+    from primegap.quantumlink.frames import StreamData, encode_frame, parse_frames_untrusted
+
+    def run(data: bytes) -> None:
+        found = []
+        with contextlib.suppress(RemoteError):
+            for frame in parse_frames_untrusted(data):
+                found.append(frame)  # noqa: PERF402 - those in front of an error count
+        # An opening behind the first byte is read, and refused above (wire 11.1); nobody writes it.
+        ours = [
+            frame
+            for frame in found
+            if not isinstance(frame, StreamData) or frame.opening is None or frame.offset == 0
+        ]
+        again = b"".join(encode_frame(frame) for frame in ours)
+        promise(list(parse_frames_untrusted(again)) == ours, "frames encode to themselves")
+
+    return run
+
+
+@harness
+def btp() -> Harness:
+    """Packets: each is 2 bytes of length and time, then that many bytes."""
+    from primegap.btp import MAX_OPEN_RECORDS, Dechunker, RemoteBtpError
+
+    def run(data: bytes) -> None:
+        dechunker, now_s, at = Dechunker(), 0.0, 0
+        while at + 2 <= len(data):
+            size, wait = data[at], data[at + 1]
+            packet, at = data[at + 2 : at + 2 + size], at + 2 + size
+            now_s += wait / 32
+            with contextlib.suppress(RemoteBtpError):
+                # The bytes of a packet repeat, so that a short input can fill a long record.
+                dechunker.receive((packet * 40)[: max(size, 244)], now_s=now_s)
+            promise(dechunker.open_records <= MAX_OPEN_RECORDS, "memory is bounded")
+
+    return run
+
+
+@harness
+def postcard() -> Harness:
+    """Messages between the host and the Bluetooth chip."""
+    from primegap.radio.errors import MessageError
+    from primegap.radio.messages import encode_message, parse_message_untrusted
+
+    def run(data: bytes) -> None:
+        with contextlib.suppress(MessageError):
+            message = parse_message_untrusted(data)
+            again = parse_message_untrusted(encode_message(message))
+            promise(again == message, "a message encodes to itself")
+
+    return run
+
+
+@harness
+def route_keys() -> Harness:
+    """Headers of streams, as either kind of key."""
+    from primegap.quantumlink.rpc import AppRouteKey, RpcError, ServiceRouteKey
+
+    def run(data: bytes) -> None:
+        for kind in (AppRouteKey, ServiceRouteKey):
+            with contextlib.suppress(RpcError):
+                promise(kind.parse_untrusted(data).encode() == data, "keys have one form")
+
+    return run
+
+
+@harness
+def api_cbor() -> Harness:
+    """Messages of all routes; the first byte chooses one."""
+    from dataclasses import fields
+
+    from primegap.quantumlink.api.codec import MessageCodec
+    from primegap.quantumlink.api.index import ALL_ROUTES
+    from primegap.quantumlink.rpc import BadValueError
+
+    found: dict[str, MessageCodec[Any]] = {}
+    for route in ALL_ROUTES:
+        for field in fields(route):
+            value = getattr(route, field.name)
+            if isinstance(value, MessageCodec):
+                found[repr(value)] = value
+    codecs = [found[name] for name in sorted(found)]
+    promise(len(codecs) > 40, "the routes name their codecs")
+
+    def run(data: bytes) -> None:
+        if not data:
+            return
+        codec = codecs[data[0] % len(codecs)]
+        with contextlib.suppress(BadValueError):
+            encoded = codec.encode(codec.decode_untrusted(data[1:]))
+            promise(codec.encode(codec.decode_untrusted(encoded)) == encoded, "one form is written")
+
+    return run
+
+
+@harness
+def ur_text() -> Harness:
+    """Texts of QR codes, one a line, given to one decoder."""
+    from primegap.airgap.errors import RemoteAirgapError
+    from primegap.airgap.ur import UrDecoder
+    from primegap.airgap.ur.text import parse_ur_text_untrusted
+
+    def run(data: bytes) -> None:
+        decoder = UrDecoder()
+        for line in data.decode("utf-8", "replace").splitlines():
+            with contextlib.suppress(RemoteAirgapError):
+                parse_ur_text_untrusted(line)
+            with contextlib.suppress(RemoteAirgapError):
+                decoder.receive(line)
+
+    return run
+
+
+@harness
+def ur_parts() -> Harness:
+    """The CBOR of one part, and of payloads."""
+    from primegap.airgap.errors import RemoteAirgapError
+    from primegap.airgap.ur.cbor import check_item_untrusted, parse_byte_string_untrusted
+    from primegap.airgap.ur.part import encode_part, parse_part_untrusted
+
+    def run(data: bytes) -> None:
+        with contextlib.suppress(RemoteAirgapError):
+            part = parse_part_untrusted(data)
+            promise(parse_part_untrusted(encode_part(part)) == part, "a part encodes to itself")
+        for read in (check_item_untrusted, parse_byte_string_untrusted):
+            with contextlib.suppress(RemoteAirgapError):
+                read(data)
+
+    return run
+
+
+@harness
+def psbt() -> Harness:
+    """Transactions to be signed."""
+    from primegap.bitcoin.errors import RemoteError
+    from primegap.bitcoin.psbt import parse_psbt_untrusted
+
+    def run(data: bytes) -> None:
+        with contextlib.suppress(RemoteError):
+            parse_psbt_untrusted(data)
+
+    return run
+
+
+@harness
+def screens() -> Harness:
+    """Screens that apps ask for."""
+    from primegap.keyos.ui.canonical import (
+        decode_screen_untrusted,
+        encode_screen,
+        parse_app_screen_untrusted,
+    )
+    from primegap.keyos.ui.errors import ScreenError
+
+    def run(data: bytes) -> None:
+        with contextlib.suppress(ScreenError):
+            promise(encode_screen(decode_screen_untrusted(data)) == data, "screens have one form")
+        with contextlib.suppress(ScreenError):
+            parse_app_screen_untrusted(data, app="bitcoin")
+
+    return run
+
+
+@harness
+def keyos_frames() -> Harness:
+    """Frames between the processes of the device."""
+    from primegap.keyos.errors import FrameError
+    from primegap.keyos.frame import encode_frame, parse_frame_untrusted
+
+    def run(data: bytes) -> None:
+        with contextlib.suppress(FrameError):
+            promise(encode_frame(parse_frame_untrusted(data)) == data, "frames have one form")
+
+    return run
+
+
+@harness
+def keyos_messages() -> Harness:
+    """What those frames carry; the first byte chooses the message."""
+    import pkgutil
+    from importlib import import_module
+
+    import primegap.keyos.api
+    from primegap.keyos.errors import FrameError
+    from primegap.keyos.messages import Message, decode_message_untrusted, encode_message
+
+    kinds: dict[str, type[Message]] = {}
+    for module in pkgutil.iter_modules(primegap.keyos.api.__path__):
+        for value in vars(import_module(f"primegap.keyos.api.{module.name}")).values():
+            if inspect.isclass(value) and issubclass(value, Message):
+                kinds[f"{value.__module__}.{value.__qualname__}"] = value
+    ordered = [kinds[name] for name in sorted(kinds)]
+
+    def run(data: bytes) -> None:
+        if not data:
+            return
+        kind = ordered[data[0] % len(ordered)]
+        with contextlib.suppress(FrameError):
+            encoded = encode_message(decode_message_untrusted(kind, data[1:]))
+            again = encode_message(decode_message_untrusted(kind, encoded))
+            promise(again == encoded, "a message encodes to itself")
+
+    return run
+
+
+@harness
+def manifests() -> Harness:
+    """What an app says it needs."""
+    from primegap.keyos.errors import ManifestError
+    from primegap.keyos.manifest import parse_manifest_untrusted
+
+    def run(data: bytes) -> None:
+        with contextlib.suppress(ManifestError):
+            parse_manifest_untrusted(data)
+
+    return run
+
+
+@harness
+def bip21() -> Harness:
+    """Payment requests."""
+    from primegap.bitcoin.address_uri import format_payment_request, parse_payment_request
+    from primegap.bitcoin.errors import RemoteError
+    from primegap.bitcoin.networks import Network
+
+    def run(data: bytes) -> None:
+        with contextlib.suppress(RemoteError):
+            request = parse_payment_request(data.decode("utf-8", "replace"), Network.REGTEST)
+            text = format_payment_request(request.address, request.amount)
+            again = parse_payment_request(text, Network.REGTEST)
+            promise(
+                (again.address, again.amount) == (request.address, request.amount),
+                "a request is written as it was read",
+            )
+
+    return run
+
+
+@harness
+def pairing_link() -> Harness:
+    """What a companion scans to pair."""
+    from primegap.quantumlink.errors import RemoteError
+    from primegap.quantumlink.pairing import Invite, PairingLink
+
+    def run(data: bytes) -> None:
+        with contextlib.suppress(RemoteError):
+            link = PairingLink.parse_untrusted(data.decode("utf-8", "replace"))
+            again = PairingLink.parse_untrusted(link.encode())
+            promise(again == link, "a link is written as it was read")
+        with contextlib.suppress(RemoteError):
+            promise(Invite.parse_untrusted(data).encode() == data, "an invitation has one form")
+
+    return run
+
+
+@harness
+def pictures() -> Harness:
+    """Files of pictures with QR codes."""
+    from primegap.airgap.errors import RemoteAirgapError
+    from primegap.airgap.qr import scan_picture
+
+    def run(data: bytes) -> None:
+        with contextlib.suppress(RemoteAirgapError):
+            scan_picture(data)
+
+    return run
+
+
+@harness
+def recordings() -> Harness:
+    """Traces and captures of a link, up to both pictures."""
+    from rich.console import Console
+
+    from primegap.linktrace import RemoteTraceError, read_recording_untrusted
+    from primegap.linktrace.page import render_page
+    from primegap.linktrace.terminal import draw
+
+    def run(data: bytes) -> None:
+        with contextlib.suppress(RemoteTraceError):
+            story = read_recording_untrusted(data)
+            json.dumps(story.to_json(), allow_nan=False)
+            promise("<script" not in render_page(story, title="", look=""), "pages run nothing")
+            draw(story, Console(file=io.StringIO(), width=80))
+
+    return run
