@@ -35,6 +35,8 @@ def put_varint(value: int) -> bytes:
     """
     if 0 <= value < 0x80:
         return _SINGLE_BYTE[value]
+    if 0 <= value < 0x4000:  # record numbers and lengths
+        return bytes((value & 0x7F | 0x80, value >> 7))
     if not 0 <= value <= MAX_U64:
         raise LocalError("a varint holds 0 to 2^64 - 1")
     out = bytearray()

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import TYPE_CHECKING, Final
 
-from primegap.quantumlink.codec import Reader, put_varint, varint_size
+from primegap.quantumlink.codec import Reader, varint_size
 from primegap.quantumlink.errors import (
     InvalidDiscriminantError,
     InvalidStateError,
@@ -234,8 +234,3 @@ class BodyBuilder:
 def session_overhead(seq: int) -> int:
     """Return the bytes of a session record besides its body: 51 to 60."""
     return HEADER_SIZE + varint_size(seq) + TAG_SIZE
-
-
-def encode_session_record(header: bytes, seq: int, sealed: bytes) -> bytes:
-    """Put the envelope around a sealed body, moving the tag to the front (wire 10.1)."""
-    return b"".join((header, put_varint(seq), sealed[-TAG_SIZE:], sealed[:-TAG_SIZE]))

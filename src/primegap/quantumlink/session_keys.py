@@ -17,9 +17,9 @@ from primegap.quantumlink.errors import (
     LocalError,
     SequenceReusedError,
 )
-from primegap.quantumlink.records import SessionRecord, encode_session_record, session_header
+from primegap.quantumlink.records import SessionRecord, session_header
 from primegap.quantumlink.secret import NeverSerialised, SecretBytes
-from primegap.quantumlink.suite import KEY_SIZE, Suite
+from primegap.quantumlink.suite import KEY_SIZE, TAG_SIZE, Suite
 from primegap.quantumlink.symmetric import hkdf, nonce_of
 
 if TYPE_CHECKING:
@@ -99,10 +99,11 @@ class SessionSealer(NeverSerialised):
         LocalError: the key has not 32 bytes.
     """
 
-    __slots__ = ("_aad_prefix", "_current", "_header", "_next_seq", "_suite")
+    __slots__ = ("_aad_prefix", "_current", "_header", "_next_seq", "_suite", "_updates_keys")
 
     def __init__(self, suite: Suite, key: SecretBytes, sender: Qid, recipient: Qid) -> None:
         self._suite = suite
+        self._updates_keys = suite.updates_keys
         self._current = _first_epoch(suite, key)
         self._header = session_header(suite.version, sender, recipient)
         self._aad_prefix = _aad_prefix(suite, sender, recipient)
@@ -121,15 +122,16 @@ class SessionSealer(NeverSerialised):
             raise SequenceReusedError("a record number may be sealed only once")
         if seq > MAX_U64:
             raise LocalError("record numbers end at 2^64 - 1")
-        if self._suite.updates_keys:
+        if self._updates_keys and seq >> EPOCH_BITS != self._current.epoch:
             self._advance_to(seq >> EPOCH_BITS)
         number = put_varint(seq)
         self._next_seq = seq + 1
         sealed = self._current.cipher.encrypt(nonce_of(seq), body, self._aad_prefix + number)
-        if self._suite.updates_keys:
+        if self._updates_keys and (seq + 1) >> EPOCH_BITS != self._current.epoch:
             # The key of a finished epoch is erased now, not when the next record comes.
             self._advance_to((seq + 1) >> EPOCH_BITS)
-        return encode_session_record(self._header, seq, sealed)
+        # The tag moves to the front (wire 10.1).
+        return b"".join((self._header, number, sealed[-TAG_SIZE:], sealed[:-TAG_SIZE]))
 
     def wipe(self) -> None:
         """Erase the key; nothing can be sealed any more."""

@@ -55,7 +55,7 @@ class AckTracker:
     @property
     def is_scheduled(self) -> bool:
         """True when an ACK may ride along with other frames."""
-        return self._due_s is not None and bool(self._fresh)
+        return self._due_s is not None and bool(self._fresh.starts)
 
     def note(self, seq: int) -> None:
         """Remember that a record arrived."""
@@ -125,7 +125,7 @@ class AckTracker:
             self._told.remove(low, high + 1)
 
     def _bound_fresh(self) -> None:
-        while len(self._fresh) > self._range_limit:
+        while len(self._fresh.starts) > self._range_limit:
             self._fresh.pop_first()
 
 

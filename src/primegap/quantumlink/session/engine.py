@@ -304,12 +304,14 @@ class LinkEngine:
 
         After a refusal nothing is offered for a while (session 11, #13).
         """
-        known = any(
-            session.complete_write(write_id, ok=ok, now_s=now_s) for session in self._sessions
-        )
-        if known and ok:
+        for session in self._sessions:
+            if session.complete_write(write_id, ok=ok, now_s=now_s):
+                break
+        else:
+            return
+        if ok:
             self._backoff.succeed()
-        elif known:
+        else:
             self._backoff.fail(now_s)
 
     # --- timers -------------------------------------------------------------------------------

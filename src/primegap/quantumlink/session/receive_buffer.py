@@ -61,7 +61,7 @@ class ReceiveBuffer:
     @property
     def is_too_fragmented(self) -> bool:
         """True when the peer left more than `MAX_PIECES` gaps."""
-        return len(self._pieces) > MAX_PIECES
+        return len(self._pieces.starts) > MAX_PIECES
 
     def insert(self, offset: int, payload: bytes, *, fin: bool) -> None:
         """Add a piece of the lane.
@@ -71,7 +71,7 @@ class ReceiveBuffer:
         """
         stop = offset + len(payload)
         self._check_final(stop, fin=fin)
-        if offset == self._readable_stop and not self._pieces:  # the usual case: in order
+        if offset == self._readable_stop and not self._pieces.starts:  # the usual case: in order
             self._data += payload
             self._readable_stop = stop
             return

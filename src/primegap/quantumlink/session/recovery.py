@@ -98,6 +98,7 @@ class Recovery:
     __slots__ = (
         "_acked_at_s",
         "_bytes",
+        "_check_at_s",
         "_confirmed",
         "_congestion",
         "_has_probed",
@@ -130,6 +131,7 @@ class Recovery:
         self._time_threshold = TIME_THRESHOLD
         self._last_sent_s = 0.0
         self._has_probed = False
+        self._check_at_s: float | None = None  # before it a sweep finds nothing; None if unknown
         self._acked_at_s: float | None = None  # when something was last acknowledged
 
     @property
@@ -165,6 +167,8 @@ class Recovery:
         if record is None:
             return False
         record.sent_at_s = self._last_sent_s = now_s
+        if not self._confirmed:
+            self._check_at_s = None
         self._confirmed[record.seq] = record
         return True
 
@@ -199,6 +203,7 @@ class Recovery:
                 covered.append((record, True))
         if not covered:
             return covered
+        self._check_at_s = None
         self._highest_acked = max(self._highest_acked, *(record.seq for record, _ in covered))
         self._has_probed = False
         self._acked_at_s = now_s
@@ -225,6 +230,8 @@ class Recovery:
         """
         if not self._confirmed:
             return []
+        if self._check_at_s is not None and not is_due(self._check_at_s, now_s):
+            return []
         lost = self._overtaken(now_s) if is_due(self._overtaken_at_s, now_s) else []
         for record in lost:
             record.was_overtaken = True
@@ -245,6 +252,7 @@ class Recovery:
             self._has_probed = True
             late.append(next(reversed(self._confirmed.values())))
             self._give_up(late[0])
+        self._check_at_s = self.next_timeout_s()
         return lost + late
 
     def _overtaken(self, now_s: float) -> list[SentRecord]:

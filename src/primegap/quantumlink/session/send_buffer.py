@@ -101,11 +101,11 @@ class SendBuffer:
         Args:
             credit: offset the peer allows us to send up to, exclusive.
         """
-        if self._lost:
-            return self._lost.first[0]  # was within the credit when first sent
+        if self._lost.starts:
+            return self._lost.starts[0]  # was within the credit when first sent
         end = self._base + len(self._data)
         if self._next < end:
-            may_go = self._next < credit and len(self._acked) < MAX_ACKNOWLEDGED_PIECES
+            may_go = self._next < credit and len(self._acked.starts) < MAX_ACKNOWLEDGED_PIECES
             return self._next if may_go else None
         if self._fin_due and end <= credit:
             return end
@@ -126,7 +126,7 @@ class SendBuffer:
             start = self.next_offset(credit)
         if start is None:
             return None
-        if self._lost:
+        if self._lost.starts:
             lost_stop = self._lost.first[1]
             reach = max(min(self.end, credit), lost_stop) if lost_stop == self._next else lost_stop
         else:
@@ -135,7 +135,8 @@ class SendBuffer:
         fin = self._fin_due and stop == self._final
         if stop == start and not fin:
             return None
-        self._lost.remove(start, stop)
+        if self._lost.starts:
+            self._lost.remove(start, stop)
         self._next = max(self._next, stop)
         if fin:
             self._fin_due = False
@@ -150,11 +151,12 @@ class SendBuffer:
         start = max(start, self._base)
         if start >= stop:
             return
-        self._lost.remove(start, stop)
+        if self._lost.starts:
+            self._lost.remove(start, stop)
         if start > self._base:
             self._acked.add(start, stop)
             return
-        if self._acked and self._acked.first[0] <= stop:
+        if self._acked.starts and self._acked.first[0] <= stop:
             stop = max(stop, self._acked.first[1])
             while self._acked and self._acked.first[0] <= stop:
                 stop = max(stop, self._acked.pop_first()[1])

@@ -55,6 +55,7 @@ class Stream:
     __slots__ = (
         "_deferred",
         "_emit",
+        "_id_size",
         "_inbound",
         "_inbound_reported",
         "_inbound_reset",
@@ -82,6 +83,7 @@ class Stream:
         emit: Callable[[LinkEvent], None],
     ) -> None:
         self.stream_id = stream_id
+        self._id_size = varint_size(stream_id)
         self.header = None if opening is None else opening.header
         self.window = ReceiveWindow(receive_window)
         self.references = 0  # tracked records that mention the stream
@@ -295,7 +297,7 @@ class Stream:
             offset: the `next_offset` of this moment.
         """
         opening = self._opening if offset == 0 else None
-        overhead = 2 + varint_size(self.stream_id) + varint_size(offset) + varint_size(room)
+        overhead = 2 + self._id_size + varint_size(offset) + varint_size(room)
         if opening is not None:
             overhead += (
                 varint_size(opening.receive_window)
