@@ -80,7 +80,16 @@ def _keyos_frames() -> Iterator[bytes]:
 def _keyos_messages() -> Iterator[bytes]:
     import cbor2
 
-    values = ([], ["a"], [b"a"], [7], [True], [None, "a"], ["a", b"b", 1], [["a"], [[1, "b"]]])
+    values: tuple[list[object], ...] = (
+        [],
+        ["a"],
+        [b"a"],
+        [7],
+        [True],
+        [None, "a"],
+        ["a", b"b", 1],
+        [["a"], [[1, "b"]]],
+    )
     for number, value in enumerate(values):
         yield bytes([number]) + cbor2.dumps(value)
 
