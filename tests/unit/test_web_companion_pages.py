@@ -120,6 +120,17 @@ async def test_a_server_that_is_down_is_said_calmly(tmp_path: Path) -> None:
         assert STRANGER in answer.text  # nothing has to be typed again
 
 
+async def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
+    async with page_of(make_companion(tmp_path)) as client:
+        (tmp_path / "accounts.json").write_text("{")
+        for path in PAGES:
+            answer = await client.get(path)
+            assert answer.status_code == 500
+            assert "accounts.json is damaged" in answer.text
+        (tmp_path / "accounts.json").unlink()
+        assert (await client.get("/")).status_code == 200
+
+
 # --- device ------------------------------------------------------------------------------------
 
 

@@ -22,10 +22,6 @@ if TYPE_CHECKING:
 NETWORKS: Final = ("mainnet", "testnet4", "signet", "regtest")
 DEFAULT_PORT: Final = 8521
 REGTEST_ELECTRUM: Final = "tcp://127.0.0.1:60401"
-FRAMES_PER_PART: Final = 3  # readers miss some
-FRAME_MODULE_PX: Final = 6
-LOOK_EVERY_S: Final = 0.5
-PICTURES: Final = (".png", ".jpg", ".jpeg")
 PICTURE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
@@ -378,6 +374,7 @@ async def _finish(
     options: Options, companion: Companion, payment: Payment, by_qr: Path | None
 ) -> Payment:
     """Take a payment from its stored stage to the network; what was reached is kept."""
+    from primegap.cli.companion_pictures import sign_by_pictures
     from primegap.companion.companion import COMPOSED
     from primegap.companion.errors import CompanionError, RejectedError
 
@@ -386,7 +383,7 @@ async def _finish(
     say(f"Fee     {_btc(options, payment.fee)}  ({payment.fee_rate} sat/vB)")
     try:
         if payment.stage == COMPOSED and by_qr is not None:
-            payment = await _sign_by_pictures(companion, payment, by_qr)
+            payment = await sign_by_pictures(companion, payment, by_qr)
         elif payment.stage == COMPOSED:
             say("Check the payment on the device and sign it there.")
             payment = await companion.sign_over_link(payment)
@@ -398,60 +395,6 @@ async def _finish(
     except CompanionError:
         say("The payment is kept. To go on with it: primegap companion resume")
         raise
-
-
-async def _sign_by_pictures(companion: Companion, payment: Payment, folder: Path) -> Payment:
-    """Write the animated code as pictures, then collect the device's answer from pictures."""
-    from primegap.airgap import DEFAULT_DENSITY, DEFAULT_FRAME_PERIOD_MS
-    from primegap.airgap.qr import qr_matrix
-    from primegap.companion.pictures import qr_animation, qr_png
-
-    outgoing, incoming = folder / "to-device", folder / "from-device"
-    for part in (outgoing, incoming):
-        part.mkdir(parents=True, exist_ok=True)
-    encoder = companion.payment_encoder(payment, DEFAULT_DENSITY.max_fragment_bytes)
-    frames = [
-        qr_matrix(encoder.next_part(), min_version=DEFAULT_DENSITY.qr_version)
-        for _ in range(encoder.parts_count * FRAMES_PER_PART)
-    ]
-    for number, frame in enumerate(frames, 1):
-        (outgoing / f"frame-{number:03}.png").write_bytes(qr_png(frame, FRAME_MODULE_PX))
-    animation = qr_animation(frames, FRAME_MODULE_PX, DEFAULT_FRAME_PERIOD_MS)
-    (outgoing / "animation.png").write_bytes(animation)
-    say(f"Show the pictures in {outgoing} to the device (Bitcoin, Sign by QR code).")
-    say(f"Then put pictures of what it shows into {incoming}.")
-    return companion.accept_signed(payment, await _collect(incoming))
-
-
-async def _collect(folder: Path) -> bytes:
-    """Read pictures as they appear in a folder, until they make a signed payment."""
-    from primegap.airgap import QrError
-    from primegap.web.companion_scan import Scanner
-
-    scanner = Scanner()
-    seen: set[tuple[str, int, int]] = set()
-    while True:
-        for path in _new_pictures(folder, seen):
-            try:
-                scan = await scanner.look(path.read_bytes())
-            except QrError:
-                continue  # still being written, perhaps; it is read again when it changes
-            say(f"{path.name}: {scan.hint or scan.verdict}  {scan.fraction:.0%}")
-            if scan.psbt is not None:
-                return scan.psbt
-        await asyncio.sleep(LOOK_EVERY_S)
-
-
-def _new_pictures(folder: Path, seen: set[tuple[str, int, int]]) -> list[Path]:
-    """Return the pictures that appeared or changed since the last look."""
-    found = []
-    for path in sorted(folder.iterdir()):
-        status = path.stat()
-        mark = (path.name, status.st_size, status.st_mtime_ns)
-        if path.suffix.lower() in PICTURES and mark not in seen:
-            seen.add(mark)
-            found.append(path)
-    return found
 
 
 # -- page ---------------------------------------------------------------------------------------

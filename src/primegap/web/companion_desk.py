@@ -190,15 +190,15 @@ class CompanionDesk:
     async def _keep_link(self) -> None:
         """Bring the link up when a device is paired; once up it looks after itself."""
         while True:
-            if self.companion.device is not None:
-                problem = None
-                try:
+            problem = None
+            try:
+                if self.companion.device is not None:
                     await self.companion.link()
-                except OUR_ERRORS as error:
-                    problem = problem_of(error)
-                if problem != self.link_problem:
-                    self.link_problem = problem
-                    self.changed()
+            except OUR_ERRORS as error:
+                problem = problem_of(error)
+            if problem != self.link_problem:
+                self.link_problem = problem
+                self.changed()
             await asyncio.sleep(LINK_PERIOD_S)
 
     async def start_pairing(self, code: str) -> None:
