@@ -25,9 +25,14 @@ from primegap.radio import (
 )
 from primegap.radio.central import CentralPort, FoundDevice, open_central
 from primegap.radio.chip import LINE_HIGH, LINE_LOW
+from primegap.radio.chip_process import open_memory
+from primegap.radio.firmware import bundled_image
 from primegap.radio.host import RadioPort, RadioSettings, RadioStatus, open_radio
+from primegap.radio.host_startup import ChipBond
 from primegap.radio.messages import (
+    AckVerifyFirmware,
     AnyMessage,
+    BootFirmware,
     Plain,
     PostcardError,
     PostcardFault,
@@ -36,6 +41,7 @@ from primegap.radio.messages import (
     SendDataResponse,
     SendResult,
     Status,
+    Trust,
     encode_message,
     parse_message_untrusted,
 )
@@ -107,6 +113,7 @@ async def running_chip(
 ) -> AsyncIterator[tuple[asyncio.subprocess.Process, socket.socket]]:
     """Start a chip on the air; give its process and the host's end of its pipe."""
     host, chip_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    open_memory(air.capture.parent / "flash").write_image(0, bundled_image())
     hci = socket.socket(socket.AF_UNIX)
     hci.connect(air.device)
     process = await asyncio.create_subprocess_exec(
@@ -115,6 +122,7 @@ async def running_chip(
         *("--host-fd", str(chip_end.fileno())),
         *("--hci-fd", str(hci.fileno())),
         *("--device-id", DEVICE_ID),
+        *("--memory", str(air.capture.parent / "flash")),
         *options,
         pass_fds=[chip_end.fileno(), hci.fileno()],
     )
@@ -146,6 +154,15 @@ class RawHost:
             if datagram not in {LINE_LOW, LINE_HIGH}:
                 return parse_message_untrusted(datagram)
             self.line.append(datagram)
+
+
+async def started(sock: socket.socket) -> RawHost:
+    """Start the application of a chip."""
+    host = RawHost(sock)
+    answer = await host.ask(BootFirmware(Trust.FULL))
+    assert isinstance(answer, AckVerifyFirmware)
+    assert answer.accepted
+    return host
 
 
 async def found(air: Air, name: str | None = None) -> FoundDevice:
@@ -235,7 +252,7 @@ async def test_seventeen_writes_without_reading_give_sixteen_packets_and_one_ove
         running_chip(air, "--overflow-hold", "0") as (_, sock),
         open_central(air.companion) as central,
     ):
-        host = RawHost(sock)
+        host = await started(sock)
         assert await host.ask(Plain.ENABLE) is Plain.ACK_ENABLE
         port = await central.connect(await central.find())
         for number in range(17):
@@ -263,7 +280,7 @@ async def test_a_host_that_is_slow_for_a_moment_loses_nothing(tmp_path: Path) ->
         running_chip(air) as (_, sock),
         open_central(air.companion) as central,
     ):
-        host = RawHost(sock)
+        host = await started(sock)
         await host.ask(Plain.ENABLE)
         port = await central.connect(await central.find())
         sending = asyncio.create_task(_send_numbers(port, 60))
@@ -292,7 +309,7 @@ async def test_three_notifications_fit_and_the_next_waits_for_the_air(tmp_path: 
         running_chip(air) as (_, sock),
         open_central(air.companion) as central,
     ):
-        host = RawHost(sock)
+        host = await started(sock)
         packet = SendData(bytes(range(244)))
         sent, full = SendDataResponse(SendResult.SENT), SendDataResponse(SendResult.BUFFER_FULL)
         assert await host.ask(packet) == full  # nobody is connected
@@ -314,7 +331,8 @@ async def test_a_killed_chip_ends_both_sides_at_once_and_a_new_one_works(tmp_pat
         running_chip(air) as (process, sock),
         open_central(air.companion) as central,
     ):
-        radio = await open_radio(sock, RadioSettings())
+        bond = ChipBond(os.urandom(32), sent=False)
+        radio = await open_radio(sock, RadioSettings(), bond=bond)
         device = await central.find()
         port = await central.connect(device)
         connection = await radio.connection()
@@ -330,7 +348,7 @@ async def test_a_killed_chip_ends_both_sides_at_once_and_a_new_one_works(tmp_pat
                 await late
         await process.wait()
         async with running_chip(air) as (_, new_sock):
-            radio = await open_radio(new_sock, RadioSettings())
+            radio = await open_radio(new_sock, RadioSettings(), bond=bond)
             port = await central.connect(await central.find(address=device.address))
             assert await pass_records(port, radio, [record]) == [record]
             await radio.close()

@@ -12,20 +12,22 @@ from primegap.radio.chip import (
     LINE_HIGH,
     LINE_LOW,
     OUTBOUND_PACKETS,
+    Chip,
     ChipApplication,
     ChipIdentity,
     Notify,
 )
+from primegap.radio.chip_memory import ChipMemory
 from primegap.radio.errors import MessageError
+from primegap.radio.firmware import TEST_SIGNERS, bundled_image
 from primegap.radio.h4 import H4Parser
-from primegap.radio.host_scheduler import ChipDied, HostScheduler
+from primegap.radio.host_scheduler import ChipDied, ChipNotTrusted, HostScheduler
+from primegap.radio.host_startup import ChipBond
 from primegap.radio.messages import (
     MAX_MESSAGE_BYTES,
-    AckState,
     Plain,
     ReceivedData,
     SendData,
-    State,
     encode_message,
     parse_message_untrusted,
 )
@@ -106,12 +108,23 @@ def test_the_chip_survives_anything_within_its_limits(events: list[str | bytes])
             st.floats(0, 2),
         ),
         max_size=60,
-    )
+    ),
+    honest_answers=st.integers(0, 8),
 )
-def test_the_host_survives_any_chip_or_gives_it_up(datagrams: list[tuple[bytes, float]]) -> None:
+def test_the_host_survives_any_chip_or_gives_it_up(
+    datagrams: list[tuple[bytes, float]], honest_answers: int
+) -> None:
     now_s = 0.0
-    scheduler = HostScheduler(now_s=now_s)
-    scheduler.receive(encode_message(AckState(State.DISABLED)), now_s=now_s)
+    memory = ChipMemory.erased()
+    memory.write_image(0, bundled_image())
+    real = Chip(ChipIdentity(bytes(8), bytes(6)), memory, known_keys=TEST_SIGNERS)
+    bond = ChipBond(bytes(range(32)), sent=False)
+    scheduler = HostScheduler(bond, bundled_image(), rng=bytes, now_s=now_s)
+    for _ in range(honest_answers):  # it turns hostile in its cold start, or when it runs
+        for request in scheduler.take_requests():
+            answer = real.receive_request(request)
+            assert answer is not None
+            scheduler.receive(answer, now_s=now_s)
     scheduler.send(b"packet", now_s=now_s)
     dead = False
     for datagram, wait_s in datagrams:
@@ -121,7 +134,7 @@ def test_the_host_survives_any_chip_or_gives_it_up(datagrams: list[tuple[bytes, 
             *scheduler.on_timeout(now_s=now_s),
         ]
         assert not (dead and events)
-        dead = dead or any(isinstance(event, ChipDied) for event in events)
+        dead = dead or any(isinstance(event, ChipDied | ChipNotTrusted) for event in events)
         assert len(scheduler.take_requests()) <= 2
         assert (scheduler.next_timeout_s() is None) is dead
 

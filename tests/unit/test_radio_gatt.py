@@ -17,12 +17,17 @@ from primegap.radio import gatt, nus
 from primegap.radio.air import AirServer
 from primegap.radio.air_controller import AirController
 from primegap.radio.chip import ChipApplication
+from primegap.radio.chip_memory import ChipMemory
 from primegap.radio.chip_process import make_identity, run_chip
+from primegap.radio.firmware import bundled_image
 from primegap.radio.gatt import GattServer
 from primegap.radio.messages import (
+    AnyMessage,
+    BootFirmware,
     Plain,
     ReceivedData,
     Status,
+    Trust,
     encode_message,
     parse_message_untrusted,
 )
@@ -42,7 +47,7 @@ class Desk:
         self.host = host
         self.phone = phone
 
-    async def ask(self, request: Plain) -> Any:
+    async def ask(self, request: AnyMessage) -> Any:
         loop = asyncio.get_running_loop()
         await loop.sock_sendall(self.host, encode_message(request))
         while len(datagram := await loop.sock_recv(self.host, 512)) == 1:
@@ -51,6 +56,7 @@ class Desk:
 
     async def connect(self) -> tuple[Any, Any]:
         """Connect the phone; return the connection and a peer with all attributes known."""
+        await self.ask(BootFirmware(Trust.FULL))
         await self.ask(Plain.ENABLE)
         connection = await self.phone.connect(ADDRESS)
         peer = Peer(connection)
@@ -68,9 +74,12 @@ async def desk(folder: Path, *, overflow_hold_s: float = 0.2) -> AsyncIterator[D
     hci_pipe = socket.socket(socket.AF_UNIX)
     hci_pipe.setblocking(False)
     await asyncio.get_running_loop().sock_connect(hci_pipe, doors[0])
-    chip = asyncio.create_task(
-        run_chip(chip_end, hci_pipe, identity=IDENTITY, overflow_hold_s=overflow_hold_s)
+    memory = ChipMemory.erased()
+    memory.write_image(0, bundled_image())
+    running = run_chip(
+        chip_end, hci_pipe, identity=IDENTITY, memory=memory, overflow_hold_s=overflow_hold_s
     )
+    chip = asyncio.create_task(running)
     transport: Any = await open_transport(f"unix:{doors[1]}")
     phone: Any = Device.from_config_with_hci(
         DeviceConfiguration(address=hci.Address.generate_static_address()),

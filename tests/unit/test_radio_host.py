@@ -12,16 +12,16 @@ import pytest
 from primegap.quantumlink.aio.port import PortClosedError
 from primegap.radio import host as host_module
 from primegap.radio import host_scheduler
-from primegap.radio.chip import LINE_LOW, ChipAction, ChipApplication, ChipIdentity
+from primegap.radio.chip import LINE_LOW, Chip, ChipAction, ChipIdentity
+from primegap.radio.chip_memory import ChipMemory
 from primegap.radio.chip_process import HostPipe
 from primegap.radio.errors import LocalRadioError, SendRefusedError
+from primegap.radio.firmware import TEST_SIGNERS
 from primegap.radio.host import RadioPort, RadioSettings, RadioStatus, open_radio
 from primegap.radio.messages import (
-    AckState,
     Link,
     Plain,
     ReceivedData,
-    State,
     TxPower,
     encode_message,
 )
@@ -33,14 +33,14 @@ IDENTITY = ChipIdentity(bytes.fromhex("1122334455667788"), bytes.fromhex("c0ffee
 
 
 class TameChip:
-    """An application without radio behind the real host pipe."""
+    """A chip without radio behind the real host pipe."""
 
-    def __init__(self, sock: socket.socket) -> None:
-        self.application = ChipApplication(IDENTITY)
+    def __init__(self, sock: socket.socket, memory: ChipMemory | None = None) -> None:
+        memory = memory or ChipMemory.erased()
+        self.chip = Chip(IDENTITY, memory, known_keys=TEST_SIGNERS)
+        self.application = self.chip.application
         self.closed = asyncio.Event()
-        self.pipe = HostPipe(
-            sock, answer=self.application.receive_request, on_closed=self.closed.set
-        )
+        self.pipe = HostPipe(sock, answer=self.chip.receive_request, on_closed=self.closed.set)
 
     def write(self, packet: bytes) -> None:
         self.application.write_received(packet)
@@ -199,13 +199,13 @@ async def test_a_chip_that_never_says_anything_sensible_is_not_opened() -> None:
 
 async def test_a_flooding_chip_cannot_fill_the_memory() -> None:
     async with pipe() as (sock, chip_sock):
-        chip_sock.send(encode_message(AckState(State.DISABLED)))
+        chip = TameChip(chip_sock)
         radio = RadioPort(sock)
         await radio.booted()
         flood = encode_message(ReceivedData(bytes(244)))
-        loop = asyncio.get_running_loop()
         for _ in range(300):
-            await loop.sock_sendall(chip_sock, flood)
+            chip.pipe.send(flood)
+            await asyncio.sleep(0)
         assert len(radio._received) <= host_module.MAX_RECEIVED_PACKETS
         await radio.close()
 

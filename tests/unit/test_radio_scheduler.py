@@ -7,8 +7,10 @@ from collections import deque
 import pytest
 
 from primegap.radio import host_scheduler
-from primegap.radio.chip import LINE_HIGH, LINE_LOW, ChipAction, ChipApplication, ChipIdentity
+from primegap.radio.chip import LINE_HIGH, LINE_LOW, Chip, ChipAction, ChipIdentity
+from primegap.radio.chip_memory import ChipMemory
 from primegap.radio.errors import MessageSizeError, SendRefusedError, UnexpectedAnswerError
+from primegap.radio.firmware import TEST_SIGNERS, bundled_image
 from primegap.radio.host_scheduler import (
     Booted,
     ChipDied,
@@ -18,6 +20,7 @@ from primegap.radio.host_scheduler import (
     PacketArrived,
     RadioStatus,
 )
+from primegap.radio.host_startup import ChipBond
 from primegap.radio.messages import (
     AckBtAddress,
     AckState,
@@ -37,13 +40,19 @@ from primegap.radio.messages import (
 IDENTITY = ChipIdentity(bytes(8), bytes.fromhex("c0ffee123456"))
 
 
+def start_host(now_s: float) -> HostScheduler:
+    bond = ChipBond(bytes(range(32)), sent=False)
+    return HostScheduler(bond, bundled_image(), rng=lambda size: b"\x07" * size, now_s=now_s)
+
+
 class Rig:
     """Scheduler and chip joined by a pipe that loses no time; the clock moves by `advance`."""
 
     def __init__(self) -> None:
         self.now_s = 100.0
-        self.chip = ChipApplication(IDENTITY)
-        self.scheduler = HostScheduler(now_s=self.now_s)
+        self.system = Chip(IDENTITY, ChipMemory.erased(), known_keys=TEST_SIGNERS)
+        self.chip = self.system.application
+        self.scheduler = start_host(self.now_s)
         self.events: list[Event] = []
         self.requests: list[bytes] = []
         self.mute = False
@@ -60,7 +69,7 @@ class Rig:
                 self.requests.append(request)
                 if self.mute:
                     continue
-                answer = self.chip.receive_request(request)
+                answer = self.system.receive_request(request)
                 self._watch_line(answers)
                 if answer is not None:
                     answers.append(answer)
@@ -345,15 +354,15 @@ def test_three_answers_of_garbage_mean_a_dead_chip(rig: Rig, garbage: bytes) -> 
 
 
 def test_a_chip_that_never_starts_is_given_up() -> None:
-    scheduler = HostScheduler(now_s=0.0)
+    scheduler = start_host(0.0)
     assert scheduler.next_timeout_s() == host_scheduler.BOOT_TIMEOUT_S
     (died,) = scheduler.on_timeout(now_s=host_scheduler.BOOT_TIMEOUT_S)
     assert isinstance(died, ChipDied)
 
 
-def test_a_chip_that_is_in_its_bootloader_is_not_used() -> None:
-    scheduler = HostScheduler(now_s=0.0)
-    answer = encode_message(AckState(State.FIRMWARE_UPGRADE))
+def test_a_chip_that_did_not_start_in_its_bootloader_is_not_used() -> None:
+    scheduler = start_host(0.0)
+    answer = encode_message(AckState(State.DISABLED))
     (died,) = scheduler.receive(answer, now_s=1.0)
     assert isinstance(died, ChipDied)
     assert isinstance(died.error, UnexpectedAnswerError)

@@ -6,10 +6,11 @@ interrupt line (`chip.LINE_LOW`, `chip.LINE_HIGH`). Datagrams keep message borde
 notice at once when the other one is gone, so there is no first-byte tell-tale, no length and no
 repetition. A host that reads no answers gets no further requests taken.
 
-The process opens nothing while it runs: host socket and HCI pipe are inherited, or the HCI
-transport is opened once at the start. It holds no key and imports nothing of the secure link or of
-the host. When the host, or the controller, is gone or the host asks for a reset, the process ends;
-whoever started it starts a new one.
+The process opens nothing while it runs: host socket and HCI pipe are inherited; its memory (and the
+HCI transport, if it is to be an adapter) is opened once at the start. It imports nothing of the
+secure link or of the host, and its only secret is the one that it answers challenges with. When the
+host, or the controller, is gone or the host asks for a reset, the process ends; whoever started it
+starts a new one.
 """
 
 from __future__ import annotations
@@ -17,24 +18,22 @@ from __future__ import annotations
 import argparse
 import asyncio
 import hashlib
+import mmap
 import os
 import socket
 from collections import deque
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from primegap.radio.chip import (
-    LINE_HIGH,
-    LINE_LOW,
-    ChipAction,
-    ChipApplication,
-    ChipIdentity,
-)
+from primegap.radio.chip import LINE_HIGH, LINE_LOW, Chip, ChipAction, ChipIdentity
+from primegap.radio.chip_memory import MEMORY_BYTES, ChipMemory
 from primegap.radio.errors import AdapterMissingError
+from primegap.radio.firmware import TEST_SIGNERS
 from primegap.radio.messages import MAX_MESSAGE_BYTES
 from primegap.radio.tasks import end_tasks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from primegap.radio.h4 import PacketSink
 
@@ -44,6 +43,7 @@ OVERFLOW_HOLD_S: Final = 1.0
 On the real chip the radio's pace protects the queue of 16; here a burst arrives as fast as the
 processor allows, and a host process may be off the processor for a while.
 """
+MEMORY_FILE: Final = "flash"
 REQUEST_BURST: Final = 16
 "Requests answered in one turn of the loop, so that the radio stack gets its turn."
 
@@ -126,14 +126,22 @@ class HostPipe:
         return True
 
 
-class _Chip:
-    """Application, host pipe and radio stack of one running chip."""
+class _RunningChip:
+    """Chip, host pipe and radio stack of one running process."""
 
-    def __init__(self, host: socket.socket, identity: ChipIdentity, overflow_hold_s: float) -> None:
+    def __init__(
+        self,
+        host: socket.socket,
+        identity: ChipIdentity,
+        memory: ChipMemory,
+        known_keys: Collection[bytes],
+        overflow_hold_s: float,
+    ) -> None:
         from primegap.radio.gatt import GattServer
 
         self.finished = asyncio.Event()
-        self._application = ChipApplication(identity)
+        self._chip = Chip(identity, memory, known_keys=known_keys)
+        self._application = self._chip.application
         self._line_low = False
         self._gatt = GattServer(
             self._application,
@@ -153,7 +161,7 @@ class _Chip:
         await self._gatt.close()
 
     def _answer(self, request: bytes) -> bytes | None:
-        answer = self._application.receive_request(request)
+        answer = self._chip.receive_request(request)
         self._settle()
         return answer
 
@@ -175,6 +183,8 @@ async def run_chip(
     hci: socket.socket | str,
     *,
     identity: ChipIdentity,
+    memory: ChipMemory | None = None,
+    known_keys: Collection[bytes] = TEST_SIGNERS,
     overflow_hold_s: float = OVERFLOW_HOLD_S,
     on_ready: Callable[[], None] | None = None,
 ) -> None:
@@ -185,13 +195,17 @@ async def run_chip(
         hci: connected stream socket that carries HCI packets (H4), or a transport string of bumble
             ("usb:0", "serial:/dev/ttyACM0,1000000", "hci-socket:0", "vhci").
         identity: factory data of this chip.
+        memory: what it keeps over resets; by default that of a fresh chip, lost at the end.
+        known_keys: compressed public keys of those who may sign firmware.
         overflow_hold_s: see OVERFLOW_HOLD_S; 0 drops at once.
         on_ready: called when the controller is powered on and the host's wishes are carried out.
 
     Raises:
         AdapterMissingError: nothing answers at the transport.
     """
-    chip = _Chip(host, identity, overflow_hold_s)
+    if memory is None:
+        memory = ChipMemory.erased()
+    chip = _RunningChip(host, identity, memory, known_keys, overflow_hold_s)
     transport: Any = None
     try:
         if isinstance(hci, str):
@@ -245,10 +259,25 @@ def make_identity(device_id: bytes, address: bytes | None = None) -> ChipIdentit
     return ChipIdentity(device_id, address)
 
 
+def open_memory(path: Path) -> ChipMemory:
+    """Return a chip's memory that lies in a file; made, erased, if there is none.
+
+    The file is mapped, so every bit is kept from the moment it changes, whenever the chip dies.
+    """
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        if os.fstat(fd).st_size < MEMORY_BYTES:
+            os.pwrite(fd, b"\xff" * MEMORY_BYTES, 0)
+        return ChipMemory(memoryview(mmap.mmap(fd, MEMORY_BYTES)))
+    finally:
+        os.close(fd)
+
+
 class ConfinedProcess(Protocol):
     """What the entry needs of the process that the device's launcher made."""
 
     config: dict[str, Any]
+    data: Path
 
     def take_socket(self, name: str) -> socket.socket:
         """Return an inherited socket by its name."""
@@ -261,14 +290,21 @@ async def main(process: ConfinedProcess) -> None:
     """Entry inside the device's sandbox (see manifest.toml).
 
     Settings: `device_id` and, if wanted, `address` in hex; `hci_transport` for an adapter that the
-    process opens itself. Sockets: `host`, and `hci` unless `hci_transport` is set.
+    process opens itself. Sockets: `host`, and `hci` unless `hci_transport` is set. The chip's
+    memory is the one file in the process's folder.
     """
     config = process.config
     device_id = bytes.fromhex(config["device_id"]) if "device_id" in config else os.urandom(8)
     address = bytes.fromhex(config["address"]) if "address" in config else None
     host = process.take_socket("host")
     hci = config.get("hci_transport") or process.take_socket("hci")
-    await run_chip(host, hci, identity=make_identity(device_id, address), on_ready=process.serve)
+    await run_chip(
+        host,
+        hci,
+        identity=make_identity(device_id, address),
+        memory=open_memory(process.data / MEMORY_FILE),
+        on_ready=process.serve,
+    )
 
 
 def run(arguments: Sequence[str] | None = None) -> None:
@@ -279,6 +315,7 @@ def run(arguments: Sequence[str] | None = None) -> None:
     where.add_argument("--hci-fd", type=int, help="inherited stream socket with HCI packets")
     where.add_argument("--hci", help="transport string of bumble, such as usb:0")
     parser.add_argument("--device-id", type=bytes.fromhex, default=None, help="8 bytes in hex")
+    parser.add_argument("--memory", type=Path, default=None, help="file that outlives the chip")
     parser.add_argument("--overflow-hold", type=float, default=OVERFLOW_HOLD_S, help="seconds")
     options = parser.parse_args(arguments)
     identity = make_identity(options.device_id or os.urandom(8))
@@ -287,6 +324,7 @@ def run(arguments: Sequence[str] | None = None) -> None:
             socket.socket(fileno=options.host_fd),
             options.hci or socket.socket(fileno=options.hci_fd),
             identity=identity,
+            memory=None if options.memory is None else open_memory(options.memory),
             overflow_hold_s=options.overflow_hold,
         )
     )

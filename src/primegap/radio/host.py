@@ -13,21 +13,31 @@ both raises `PortClosedError`; whoever supervises the chip starts a new one and 
 from __future__ import annotations
 
 import asyncio
+import os
 from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from primegap.quantumlink.aio.port import PortClosedError
-from primegap.radio.errors import LocalRadioError, RemoteRadioError, SendRefusedError
+from primegap.radio.chip_memory import SECRET_BYTES
+from primegap.radio.errors import (
+    ChipNotTrustedError,
+    LocalRadioError,
+    RemoteRadioError,
+    SendRefusedError,
+)
+from primegap.radio.firmware import bundled_image
 from primegap.radio.host_scheduler import (
     Booted,
     ChipDied,
+    ChipNotTrusted,
     Done,
     Event,
     HostScheduler,
     PacketArrived,
     RadioStatus,
 )
+from primegap.radio.host_startup import ChipBond
 from primegap.radio.messages import (
     MAX_PACKET_BYTES,
     AckBtAddress,
@@ -126,13 +136,24 @@ class RadioPort:
     packet_size = MAX_PACKET_BYTES
 
     def __init__(
-        self, sock: socket.socket, on_status: Callable[[RadioStatus], None] | None = None
+        self,
+        sock: socket.socket,
+        on_status: Callable[[RadioStatus], None] | None = None,
+        *,
+        bond: ChipBond | None = None,
+        image: bytes | None = None,
     ) -> None:
-        """Take over a connected SOCK_SEQPACKET socket; `on_status` is called on every change."""
+        """Take over a connected SOCK_SEQPACKET socket; see `open_radio`."""
         self._sock = sock
+        self._distrust: ChipNotTrustedError | None = None
         self._on_status = on_status
         self._loop = asyncio.get_running_loop()
-        self._scheduler = HostScheduler(now_s=self._loop.time())
+        self._scheduler = HostScheduler(
+            bond or ChipBond(os.urandom(SECRET_BYTES), sent=False),
+            image or bundled_image(),
+            rng=os.urandom,
+            now_s=self._loop.time(),
+        )
         self._timer: asyncio.TimerHandle | None = None
         self._waiting: dict[int, asyncio.Future[AnyMessage]] = {}
         self._received: deque[bytes] = deque()
@@ -158,6 +179,11 @@ class RadioPort:
     def closed(self) -> bool:
         """Whether the chip is gone."""
         return self._closed.is_set()
+
+    @property
+    def trusted(self) -> bool:
+        """Whether the chip has passed every challenge so far; one that failed is not used."""
+        return self._distrust is None
 
     async def wait_closed(self) -> None:
         """Wait until the chip is gone."""
@@ -206,6 +232,7 @@ class RadioPort:
 
         Raises:
             PortClosedError: the chip is gone.
+            ChipNotTrustedError: it failed a challenge.
         """
         while True:
             self._check_open()
@@ -225,10 +252,11 @@ class RadioPort:
     # -- switches ---------------------------------------------------------------------------------
 
     async def booted(self) -> None:
-        """Wait until the chip answers.
+        """Wait until the chip has passed its checks and its application runs.
 
         Raises:
-            PortClosedError: it never did.
+            ChipNotTrustedError: it failed its challenge and was not started.
+            PortClosedError: it never came so far.
         """
         await asyncio.shield(self._booted)
 
@@ -301,6 +329,8 @@ class RadioPort:
     def _check_open(self) -> None:
         if self.closed:
             raise PortClosedError("the Bluetooth chip is gone")
+        if self._distrust is not None:
+            raise ChipNotTrustedError(str(self._distrust))
 
     def _readable(self) -> None:
         for _ in range(DATAGRAM_BURST):
@@ -363,6 +393,20 @@ class RadioPort:
                 self._booted.set_result(None)
             case ChipDied():
                 self._end()
+            case ChipNotTrusted():
+                self._refuse_chip(event.error)
+
+    def _refuse_chip(self, error: ChipNotTrustedError) -> None:
+        """Use the chip no more, but keep it: a new life would only fail again."""
+        self._distrust = error
+        self._received.clear()
+        waiting, self._waiting = self._waiting, {}
+        for future in waiting.values():
+            if not future.done():
+                future.set_exception(ChipNotTrustedError(str(error)))
+        if not self._booted.done():
+            self._booted.set_exception(ChipNotTrustedError(str(error)))
+            self._booted.exception()  # marks it as seen: nobody has to be waiting for it
 
     def _done(self, event: Done) -> None:
         future = self._waiting.pop(event.ticket, None)
@@ -398,21 +442,31 @@ async def open_radio(
     settings: RadioSettings,
     *,
     on_status: Callable[[RadioStatus], None] | None = None,
+    bond: ChipBond | None = None,
+    image: bytes | None = None,
 ) -> RadioPort:
-    """Wait for a chip that was just started and set it up.
+    """Bring a chip that was just reset into its application, and set it up.
+
+    A chip that fails its challenge is not started; the port that is returned then is not `trusted`,
+    and lets nothing through. It keeps the chip in its bootloader until it is closed.
 
     Args:
         sock: connected SOCK_SEQPACKET socket to the chip process; the port owns it from now on.
         settings: what the user wants.
         on_status: called on every change of the air's state, before the packets that follow it.
+        bond: what this host keeps about its chip; without it, the chip must be one that was never
+            given a secret.
+        image: header and application that the chip is to run; by default the bundled one.
 
     Raises:
-        PortClosedError: the chip ended or did not answer.
+        PortClosedError: the chip ended, did not answer or could not be started.
     """
-    port = RadioPort(sock, on_status)
+    port = RadioPort(sock, on_status, bond=bond, image=image)
     try:
         await port.booted()
         await port.apply(settings)
+    except ChipNotTrustedError:
+        return port
     except BaseException:
         await port.close()
         raise

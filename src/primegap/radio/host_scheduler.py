@@ -12,15 +12,17 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from primegap.radio.chip import LINE_HIGH, LINE_LOW
 from primegap.radio.errors import (
+    ChipNotTrustedError,
     MessageError,
     RemoteRadioError,
     SendRefusedError,
     UnexpectedAnswerError,
 )
+from primegap.radio.host_startup import NONCE_BYTES, ChipBond, cold_start
 from primegap.radio.messages import (
     NO_RSSI,
     AckBtAddress,
@@ -28,6 +30,8 @@ from primegap.radio.messages import (
     AckFirmwareVersion,
     AckState,
     AnyMessage,
+    ChallengeRequest,
+    ChallengeResult,
     DisableChannels,
     Echo,
     EchoResponse,
@@ -40,11 +44,13 @@ from primegap.radio.messages import (
     SendResult,
     SetDeviceName,
     SetTxPower,
-    State,
     Status,
     encode_message,
     parse_message_untrusted,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 RETRY_DELAYS_S: Final = (0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.0, 1.0)
 "Pauses before a packet refused with BufferFull is offered again; after the last it fails."
@@ -60,6 +66,10 @@ COMMAND_TIMEOUT_S: Final = 1.0
 gone, and a process on a busy machine may be off the processor for longer than that."""
 BOOT_TIMEOUT_S: Final = 15.0
 "Time for the first answer of a chip that is just being started."
+START_TIMEOUT_S: Final = 2.0
+"Time for each further answer of the cold start: as long as an erase may take."
+CHALLENGE_INTERVAL_S: Final = 60.0
+"A running chip is challenged this often."
 MAX_FAILURES: Final = 3
 "Failed exchanges in a row after which the chip is given up."
 FAILURE_PAUSE_S: Final = 0.01
@@ -68,6 +78,7 @@ MAX_QUEUED_PACKETS: Final = 1024
 
 _ANSWERS: Final[dict[Plain | type[Message], tuple[Plain | type[Message], ...]]] = {
     Plain.GET_STATE: (AckState,),
+    ChallengeRequest: (ChallengeResult,),
     Plain.GET_STATUS: (Status,),
     Plain.GET_RECEIVED_DATA: (ReceivedData, Plain.NO_RECEIVED_DATA),
     SendData: (SendDataResponse,),
@@ -91,7 +102,7 @@ def _kind(message: AnyMessage) -> Plain | type[Message]:
 
 @dataclass(frozen=True, slots=True)
 class Booted:
-    """The application of the chip answers."""
+    """The chip passed its checks and its application answers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +140,14 @@ class ChipDied:
     error: RemoteRadioError
 
 
-Event = Booted | PacketArrived | RadioStatus | Done | ChipDied
+@dataclass(frozen=True, slots=True)
+class ChipNotTrusted:
+    """The chip failed its challenge: it is not used any more, and not restarted for that either."""
+
+    error: ChipNotTrustedError
+
+
+Event = Booted | PacketArrived | RadioStatus | Done | ChipDied | ChipNotTrusted
 
 _NEVER: Final = float("inf")
 
@@ -144,15 +162,30 @@ class _Request:
 
 
 class HostScheduler:
-    """State machine of the host driver for one life of a chip."""
+    """State machine of the host driver for one life of a chip.
 
-    def __init__(self, *, now_s: float) -> None:
+    Args:
+        bond: what the host keeps about the chip.
+        image: header and application that the chip is to run.
+        rng: returns random bytes.
+        now_s: time of the start.
+    """
+
+    def __init__(
+        self, bond: ChipBond, image: bytes, *, rng: Callable[[int], bytes], now_s: float
+    ) -> None:
         """Start by asking for the chip's state until it answers."""
+        self._bond = bond
+        self._rng = rng
+        self._start = cold_start(bond, image, nonce=self._nonce())
+        self._nonce_under_way = 0
+        self._challenge_due_s = _NEVER
+        self._challenge_wanted = False
         self._tickets = 0
         self._commands: deque[_Request] = deque()
         self._packets: deque[_Request] = deque()
         self._outbox: list[bytes] = []
-        self._under_way: _Request | None = _Request(Plain.GET_STATE, None)
+        self._under_way: _Request | None = _Request(next(self._start), None)
         self._deadline_s = now_s + BOOT_TIMEOUT_S
         self._booted = False
         self._dead = False
@@ -171,7 +204,10 @@ class HostScheduler:
         self._offer_not_before_s = now_s
         self._packets_turn = False
         self._status = RadioStatus(Link.DISABLED, NO_RSSI)
-        self._outbox.append(encode_message(Plain.GET_STATE))
+        self._outbox.append(encode_message(self._under_way.message))
+
+    def _nonce(self) -> int:
+        return int.from_bytes(self._rng(NONCE_BYTES))
 
     @property
     def status(self) -> RadioStatus:
@@ -255,6 +291,9 @@ class HostScheduler:
             self._poll_due_s = now_s + POLL_INTERVAL_S
             self._drain_wanted = True
             self._status_wanted = True
+            if now_s >= self._challenge_due_s:
+                self._challenge_due_s = now_s + CHALLENGE_INTERVAL_S
+                self._challenge_wanted = True
         self._go_on(now_s)
         return events
 
@@ -282,6 +321,9 @@ class HostScheduler:
 
     def _answered(self, message: AnyMessage, events: list[Event], now_s: float) -> None:
         request = self._under_way
+        if not self._booted:
+            self._advance_start(message, events, now_s)
+            return
         if request is None or _kind(message) not in _ANSWERS[_kind(request.message)]:
             if self._late_answers:
                 self._late_answers -= 1
@@ -293,9 +335,6 @@ class HostScheduler:
         self._under_way = None
         self._failures = 0
         match message:
-            case AckState() if not self._booted:
-                self._boot(message.state, events, now_s)
-                return
             case SendDataResponse():
                 self._offered(request, message.result, events, now_s)
                 return
@@ -310,6 +349,12 @@ class HostScheduler:
                     self._status_wanted = True
             case Status() if request.ticket is None:
                 self._status_heard(message, events)
+            case ChallengeResult():
+                try:
+                    self._bond.check(self._nonce_under_way, message.result)
+                except ChipNotTrustedError as error:
+                    self._distrust(error, events)
+                    return
             case _:
                 pass
         if request.ticket is not None:
@@ -317,14 +362,37 @@ class HostScheduler:
             events.append(Done(request.ticket, message))
             self._status_wanted = True
 
-    def _boot(self, state: State, events: list[Event], now_s: float) -> None:
-        if state not in {State.ENABLED, State.DISABLED}:
-            self._fail(UnexpectedAnswerError("the application does not run"), events, now_s)
+    def _advance_start(self, message: AnyMessage, events: list[Event], now_s: float) -> None:
+        """Carry the cold start one answer further."""
+        if self._under_way is None:
             return
-        self._booted = True
-        self._poll_due_s = now_s + POLL_INTERVAL_S
-        self._drain_wanted = self._status_wanted = True
-        events.append(Booted())
+        try:
+            request = _Request(self._start.send(message), None)
+        except StopIteration:
+            self._under_way = None
+            self._booted = True
+            self._poll_due_s = now_s + POLL_INTERVAL_S
+            self._challenge_due_s = now_s + CHALLENGE_INTERVAL_S
+            self._drain_wanted = self._status_wanted = True
+            events.append(Booted())
+        except ChipNotTrustedError as error:
+            self._distrust(error, events)
+        except RemoteRadioError as error:
+            self._fail(error, events, now_s)
+        else:
+            self._under_way = request
+            self._deadline_s = now_s + START_TIMEOUT_S
+            self._outbox.append(encode_message(request.message))
+
+    def _distrust(self, error: ChipNotTrustedError, events: list[Event]) -> None:
+        """Act on a failed challenge: the radio goes dark and nothing of the chip counts."""
+        if self._booted:
+            self._outbox.append(encode_message(Plain.DISABLE))
+        self._dead = True
+        self._under_way = None
+        self._status = RadioStatus(Link.DISABLED, NO_RSSI)
+        events.append(ChipNotTrusted(error))
+        events.append(self._status)
 
     def _offered(
         self, request: _Request, result: SendResult, events: list[Event], now_s: float
@@ -391,10 +459,12 @@ class HostScheduler:
             self._outbox.append(encode_message(request.message))
 
     def _next_request(self, now_s: float) -> _Request | None:
-        if not self._booted:
-            return _Request(Plain.GET_STATE, None)
         if self._commands:
             return self._commands[0]
+        if self._challenge_wanted:
+            self._challenge_wanted = False
+            self._nonce_under_way = self._nonce()
+            return _Request(ChallengeRequest(self._nonce_under_way), None)
         # A new connection is announced before its first packet.
         if self._status_wanted and self._status.link is not Link.CONNECTED:
             return self._ask_status(now_s)

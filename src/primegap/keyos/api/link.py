@@ -17,7 +17,7 @@ class LinkState(Message):
     version: int
     "Grows with each change; pass it to WaitState."
     radio: str
-    "`off`, `starting`, `waiting`, `connected`."
+    "`off`, `starting`, `waiting`, `connected`, `untrusted` (the chip failed its challenge)."
     paired: bool
     peer_name: str
     "Name the companion gave itself: untrusted text."

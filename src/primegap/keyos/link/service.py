@@ -33,7 +33,9 @@ from primegap.quantumlink.api.bitcoin import MAX_PSBT_VALUE_BYTES
 from primegap.quantumlink.frames import ResetCode
 from primegap.quantumlink.rpc import AppId, AppRouteKey
 from primegap.quantumlink.session import LinkConfig, LinkEngine
+from primegap.radio.errors import ChipNotTrustedError
 from primegap.radio.host import RadioSettings, open_radio
+from primegap.radio.host_startup import ChipBond
 from primegap.radio.messages import Link
 
 if TYPE_CHECKING:
@@ -47,6 +49,8 @@ if TYPE_CHECKING:
     from primegap.radio.host_scheduler import RadioStatus
 
 TOKEN_BYTES: Final = 16
+CHIP_SECRET_LABEL: Final = b"Bluetooth Secret"
+"Behind the app seed, under SHA-256: the challenge secret of the Bluetooth chip (radio section 10)."
 MAX_WAITING_CALLS: Final = 32  # of one app that does not take them; further ones are refused
 FIRST_UNLOCK: Final = "Unlock the device first."
 CHIP_NOT_READY: Final = "The Bluetooth chip is not ready. Try again."
@@ -113,10 +117,11 @@ class LinkService:
         router = CallRouter(driver, keys=AppRouteKey, authorise=allow_all)
         router.on_call(system.RequestPassportDetails.key, self._serve_details)
         self._store, self._driver, self._router = store, driver, router
+        bond = _chip_bond(self._process, seed.seed)
         for app_id in self._apps:
             self._register(app_id)
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._follow_radio(driver))
+            tasks.create_task(self._follow_radio(driver, bond))
             tasks.create_task(self._follow_driver(driver, store))
 
     # -- state ----------------------------------------------------------------------------------
@@ -148,8 +153,11 @@ class LinkService:
 
     # -- radio ----------------------------------------------------------------------------------
 
-    async def _follow_radio(self, driver: LinkDriver) -> None:
-        """Attach each radio that core starts; a dead one is replaced by the next."""
+    async def _follow_radio(self, driver: LinkDriver, bond: ChipBond) -> None:
+        """Attach each radio that core starts; a dead one is replaced by the next.
+
+        A chip that fails its challenge is not used until it is gone (a restart, the switch).
+        """
         assert self._store is not None
         name = f"primegap {self._store.identity.qid.hex()[:4].upper()}"
         while True:
@@ -161,16 +169,26 @@ class LinkService:
             await self._set_radio("starting")
             try:
                 radio = await open_radio(
-                    sock, RadioSettings(enabled=True, name=name), on_status=self._radio_status
+                    sock,
+                    RadioSettings(enabled=True, name=name),
+                    on_status=self._radio_status,
+                    bond=bond,
                 )
             except PortClosedError:
                 await self._set_radio("off")
                 continue
             self._radio = radio
-            await self._set_radio("waiting")
-            with contextlib.suppress(PortClosedError):
+            try:
+                if radio.trusted:
+                    await self._set_radio("waiting")
                 while True:
                     await self._serve_connection(driver, await radio.connection())
+            except PortClosedError:
+                pass
+            except ChipNotTrustedError as error:
+                self._process.log(f"the radio stays off: {error}")
+                await self._set_radio("untrusted")
+                await radio.wait_closed()
             self._radio = None
             await self._set_radio("off")
 
@@ -188,6 +206,8 @@ class LinkService:
             await self._tell_change()
 
     def _radio_status(self, status: RadioStatus) -> None:
+        if self._radio is not None and not self._radio.trusted:
+            return
         state = "connected" if status.link is Link.CONNECTED else "waiting"
         self._spawn(self._set_radio(state))
 
@@ -260,6 +280,8 @@ class LinkService:
         identity = self._store.identity
         try:
             address = await self._radio.address()
+        except ChipNotTrustedError as error:
+            raise RequestError(Status.FAILED, error.hint) from None
         except PortClosedError:
             raise RequestError(
                 Status.FAILED, "The Bluetooth chip is not ready. Try again."
@@ -369,6 +391,24 @@ class LinkService:
             opened.call.reset(request.code)
         opened.over.set()
         return Empty()
+
+
+def _chip_bond(process: Process, seed: bytes) -> ChipBond:
+    """Return what this device keeps about its Bluetooth chip."""
+    file = SealedFile(process.data, "chip", seed)
+
+    def remember() -> None:
+        try:
+            file.write(b"sent")
+        except StorageError as error:  # the chip refuses a second secret anyway
+            process.log(f"the chip's secret may be offered again: {error}")
+
+    try:
+        sent = file.read() is not None
+    except StorageError:
+        sent = True  # in doubt, no chip is given the secret
+    secret = hashlib.sha256(seed + CHIP_SECRET_LABEL).digest()
+    return ChipBond(secret, sent=sent, on_sent=remember)
 
 
 async def main(process: Process) -> None:
