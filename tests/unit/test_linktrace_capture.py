@@ -173,7 +173,7 @@ def recording(tmp_path: Path) -> Path:
 def test_the_terminal_shows_a_diagram(recording: Path) -> None:
     text = run_inspect(str(recording))
     assert "├─ XX1  1,275 B in 6 packets ─" in text
-    assert "6 session records" in text
+    assert "─ 6 records  " in text
     assert "─ session  52 B in 1 packet ─┤" in text
     assert run_inspect(str(recording), "--all").count("├─ session") == 6
 

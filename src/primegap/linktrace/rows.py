@@ -35,14 +35,15 @@ class Arrow:
         """A few words upon the arrow."""
         if len(self.messages) == 1:
             return self.first.kind
-        return f"{len(self.messages)} session records"
+        return f"{len(self.messages):,} records"
 
     @property
     def weight(self) -> str:
         """How much went over the air."""
         size = sum(message.size for message in self.messages)
         packets = sum(message.packets for message in self.messages)
-        return f"{size:,} B in {packets} packet{'' if packets == 1 else 's'}"
+        amount = f"{size:,} B" if size < 100_000 else f"{size / 1000:,.0f} kB"
+        return f"{amount} in {packets:,} packet{'' if packets == 1 else 's'}"
 
     @property
     def remark(self) -> str:

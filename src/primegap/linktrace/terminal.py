@@ -31,7 +31,7 @@ def draw(story: Story, console: Console, *, every_record: bool = False) -> None:
         every_record: draw each record, however many there are in a row.
     """
     width = max(MIN_WIDTH, min(console.width, MAX_WIDTH))
-    space = min(46, max(40, (width - _TIME) * 2 // 5))
+    space = min(48, max(44, (width - _TIME) * 2 // 5))
     console.print(_heads(story, space), no_wrap=True, overflow="crop")
     for row in rows(story, every_record=every_record):
         line = _note(row, space) if isinstance(row, Note) else _arrow(row, space)
