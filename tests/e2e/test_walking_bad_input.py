@@ -10,9 +10,11 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 import pytest_asyncio
 from tests.e2e.walking_support import eventually, kill, other_companion, processes_of, system
@@ -39,7 +41,7 @@ from primegap.device.errors import (
     DataDirectoryModeError,
     PortBusyError,
 )
-from primegap.device.launcher import DeviceSettings, listen, start_device
+from primegap.device.launcher import DeviceSettings, StartedDevice, listen, start_device
 from primegap.quantumlink import Invite, PairingLink, PairingToken
 
 SHOP = "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080"
@@ -99,6 +101,25 @@ async def test_pairing_codes_that_do_not_hold(tmp_path: Path) -> None:
 async def funded(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Demo]:
     async with system(tmp_path_factory.mktemp("funded") / "run", until="receive") as demo:
         yield demo
+
+
+@pytest.fixture(scope="module")
+def empty_device(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartedDevice]:
+    device = start_device(settings(tmp_path_factory.mktemp("empty") / "device"))
+    _wait_until_up(device)
+    yield device
+    with device.process as process:
+        process.terminate()
+        process.wait(20)
+
+
+def _wait_until_up(device: StartedDevice) -> None:
+    for _ in range(200):
+        with contextlib.suppress(httpx.TransportError):
+            httpx.get(device.url)
+            return
+        time.sleep(0.1)
+    raise AssertionError("the device's page does not come up")
 
 
 async def compose(demo: Demo) -> Payment:
@@ -304,6 +325,34 @@ def test_a_data_directory_is_one_device_of_one_kind(tmp_path: Path) -> None:
     (strange / "photo.jpg").write_bytes(b"")
     with pytest.raises(DataDirectoryError, match="other files"):
         start_device(settings(strange))
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("wait", b'{"timeout_s": "soon"}'),
+        ("wait", b'{"timeout_s": NaN}'),
+        ("wait", b'{"timeout_s": -1}'),
+        ("wait", b'{"screen": 7}'),
+        ("wait", b'{"target": []}'),
+        ("wait", b"[]"),
+        ("press", b'{"target": {}}'),
+        ("type", b'{"text": "\xff"}'),
+        ("touch", b'{"phase": "hover", "x": 1, "y": 1}'),
+        ("touch", b'{"phase": "down", "x": "left", "y": 1}'),
+    ],
+)
+def test_automation_says_what_a_body_lacks(
+    empty_device: StartedDevice, path: str, body: bytes
+) -> None:
+    answer = httpx.post(
+        f"{empty_device.url}/api/v1/{path}",
+        content=body,
+        headers={"Authorization": f"Bearer {empty_device.token}"},
+    )
+    assert answer.status_code == 409
+    assert answer.json()["error"]
+    assert answer.json()["hint"]
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can mount a small file system")

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 MAX_JSON_BYTES: Final = 16 << 10
 MAX_WAIT_S: Final = 120.0
+DEFAULT_WAIT_S: Final = 10.0
 
 
 def _error(status: int, code: str, hint: str) -> JSONResponse:
@@ -162,9 +163,20 @@ class _Panel:
     @_guarded
     async def wait(self, request: Request) -> Response:
         body = await _json(request)
-        timeout_s = min(float(body.get("timeout_s", 10)), MAX_WAIT_S)
+        screen, target, timeout_s = (
+            body.get("screen"),
+            body.get("target"),
+            body.get("timeout_s", DEFAULT_WAIT_S),
+        )
+        if not (
+            isinstance(screen, str | None)
+            and isinstance(target, str | None)
+            and isinstance(timeout_s, int | float)
+            and timeout_s >= 0
+        ):
+            raise AutomationError("a wait has screen and target (texts), and timeout_s (seconds)")
         await self._automation.wait(
-            screen=body.get("screen"), target=body.get("target"), timeout_s=timeout_s
+            screen=screen, target=target, timeout_s=min(timeout_s, MAX_WAIT_S)
         )
         return JSONResponse(self._automation.screen())
 
