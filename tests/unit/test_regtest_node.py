@@ -59,6 +59,13 @@ async def control(node: RegtestNode, method: str, **params: Any) -> Any:
 # --- life --------------------------------------------------------------------------------------
 
 
+async def test_a_chain_opened_again_with_more_first_blocks_grows(tmp_path: Path) -> None:
+    async with RegtestNode(tmp_path, initial_blocks=20):
+        pass
+    async with RegtestNode(tmp_path, initial_blocks=60) as node:
+        assert (await node.status()).height == 60
+
+
 async def test_a_node_starts_with_coins_and_continues_after_a_restart(tmp_path: Path) -> None:
     async with RegtestNode(tmp_path) as node:
         first = await node.status()
