@@ -103,7 +103,9 @@ class DeviceLink:
         identity = Identity.from_seed(NATIVE, f"Companion on {socket.gethostname()}"[:40], seed)
         await self._open_adapter()
         loop = asyncio.get_running_loop()
-        engine = LinkEngine(LinkConfig.for_suite(NATIVE), identity, rng=os.urandom, now_s=loop.time())
+        engine = LinkEngine(
+            LinkConfig.for_suite(NATIVE), identity, rng=os.urandom, now_s=loop.time()
+        )
         self._driver = LinkDriver(engine)
         self._client = RpcClient(self._driver)
         self._following = loop.create_task(self._follow(self._driver))
