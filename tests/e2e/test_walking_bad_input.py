@@ -385,11 +385,15 @@ async def test_a_full_disk_stops_nothing_half_way(tmp_path: Path) -> None:
 async def _try_to_set_up(demo: Demo) -> None:
     """Do the first start up to the moment where the seed would be stored."""
     finger = demo.finger
+    await finger.wait("welcome")
     await finger.press("start")
+    await finger.wait("choose-pin")
     for _ in range(2):
         await finger.type("123456")
         await finger.press("done")
+    await finger.wait("seed-length")
     await finger.press("words-12")
+    await finger.wait("offer-dice")
     await finger.press("no-dice")
     screen = await finger.wait("seed-words")
     words = [word for item in screen["screen"]["items"] for word in item.get("words", ())]
