@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import importlib
 import os
 import socket
@@ -29,10 +30,16 @@ from primegap.keyos.core.builtin import builtin_manifests
 from primegap.keyos.core.journal import Journal
 from primegap.keyos.core.order import Runtime
 from primegap.keyos.core.supervisor import Running, Supervisor, Supply
+from primegap.keyos.link.service import LinkService
 from primegap.keyos.manifest import PermissionTable
 from primegap.keyos.process import Process
 from primegap.keyos.security import vault as vault_module
+from primegap.keyos.ui.input import TouchMachine
+from primegap.quantumlink import NATIVE, Identity, PairingLink, PeerBundle
+from primegap.quantumlink.aio.client import RpcClient
+from primegap.quantumlink.aio.driver import LinkDriver
 from primegap.quantumlink.aio.memory import MemoryLink, MemoryPort
+from primegap.quantumlink.session import LinkConfig, LinkEngine
 
 PIN: Final = "271828"
 CRASHED: Final = 70
@@ -95,7 +102,7 @@ class Bench(Supervisor):
         self.panel = PanelState()
         self.finger = Automation(self.panel)
         self.processes: dict[str, Process] = {}
-        self.chip_port: asyncio.Queue[MemoryPort] = asyncio.Queue()
+        self.links: list[LinkService] = []
         self._puppets = puppets
         self._arrivals: dict[str, asyncio.Queue[Process]] = {}
         self._entries: dict[str, Entry] = {"panel": self._play_panel, **(entries or {})}
@@ -121,6 +128,13 @@ class Bench(Supervisor):
         offer(process, self.panel)
         process.serve()
         await process.wait()
+
+    async def _play_link(self, process: Process) -> None:
+        """Do what the entry of the link process does, and keep the service for a look."""
+        service = LinkService(process)
+        self.links.append(service)
+        process.serve()
+        await service.run()
 
     async def _play_puppet(self, process: Process) -> None:
         if "service" not in process._fds:
@@ -175,6 +189,8 @@ class Bench(Supervisor):
 
     async def _play(self, process: Process, played: Played) -> None:
         entry = self._entries.get(process.role)
+        if entry is None and process.role == "link" and process.role not in self._puppets:
+            entry = self._play_link
         if entry is None and process.role in self._puppets:
             entry = self._play_puppet
         if entry is None:
@@ -309,10 +325,13 @@ class Bench(Supervisor):
             task.cancel()
         for played in list(self._ended):
             await asyncio.wait({played.task}, timeout=5)
-        for _ in range(20):
+        for _ in range(100):
             if not self._running:
                 break
             await asyncio.sleep(0.01)
+        for channel in list(self._connections.values()):
+            channel.close()
+        await asyncio.sleep(0)
         if self._radio_host_end is not None:
             self._radio_host_end.close()
         with contextlib.suppress(AttributeError):
@@ -322,10 +341,10 @@ class Bench(Supervisor):
 class Radio:
     """The radio as the link process sees it, with a companion's end in memory."""
 
-    def __init__(self, bench: Bench) -> None:
-        self._bench = bench
+    trusted = True
+
+    def __init__(self) -> None:
         self._ports: asyncio.Queue[MemoryPort] = asyncio.Queue()
-        self.gone = asyncio.Event()
 
     async def address(self) -> str:
         return "C0:FF:EE:00:00:01"
@@ -341,10 +360,36 @@ class Radio:
 
 
 @pytest.fixture
+def radio(monkeypatch: pytest.MonkeyPatch) -> Radio:
+    """Give the link process a radio in memory instead of a chip."""
+    radio = Radio()
+
+    async def open_radio(sock: socket.socket, settings: Any, **others: Any) -> Radio:
+        del settings, others
+        sock.close()
+        return radio
+
+    monkeypatch.setattr("primegap.keyos.link.service.open_radio", open_radio)
+    return radio
+
+
+@pytest.fixture
 def quick_pin(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make stretching the PIN cheap; the parameters are stored in the file."""
     monkeypatch.setattr(vault_module, "ARGON2_MEMORY_KIB", 64)
     monkeypatch.setattr(vault_module, "ARGON2_ITERATIONS", 1)
+
+
+@pytest.fixture
+def quick_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shorten holds and guards, for tests whose subject is another one."""
+    machine = functools.partial(TouchMachine, min_display_s=0.05)
+    monkeypatch.setattr("primegap.keyos.ui.display.TouchMachine", machine)
+    monkeypatch.setattr("primegap.keyos.ui.screens.HOLD_MS", 500)
+    monkeypatch.setattr("primegap.keyos.ui.service.MIN_SIGNING_HOLD_MS", 500)
+    monkeypatch.setattr("primegap.apps.bitcoin.screens.HOLD_MS", 500)
+    monkeypatch.setattr("primegap.device.panel.automation.GUARD_S", 0.1)
+    monkeypatch.setattr("primegap.device.panel.automation.HOLD_MARGIN_S", 0.05)
 
 
 @asynccontextmanager
@@ -356,3 +401,60 @@ async def bench(folder: Path, **options: Any) -> AsyncIterator[Bench]:
         yield device
     finally:
         await device.end()
+
+
+class Phone:
+    """A companion that does what the test wants, over the real protocol."""
+
+    def __init__(self, radio: Radio, name: str = "phone", seed: bytes | None = None) -> None:
+        self.radio = radio
+        self.identity = Identity.from_seed(NATIVE, name, seed or os.urandom(NATIVE.kem.seed_size))
+        self.new_driver()
+
+    def new_driver(self) -> None:
+        """Start the companion's program again: the identity stays, the session is gone."""
+        loop = asyncio.get_running_loop()
+        config = LinkConfig.for_suite(NATIVE)
+        engine = LinkEngine(config, self.identity, rng=os.urandom, now_s=loop.time())
+        self.driver = LinkDriver(engine)
+        self.client = RpcClient(self.driver)
+
+    def join(self) -> None:
+        """Make a Bluetooth connection."""
+        self.driver.attach(self.radio.join())
+
+    async def reconnect(self, peer: PeerBundle) -> None:
+        """Come back after a restart, paired with a device."""
+        await self.close()
+        self.new_driver()
+        self.join()
+        self.driver.bind_peer(peer)
+        await self.driver.connect()
+
+    async def pair(self, offer: str) -> PeerBundle:
+        """Pair by the text of the code on the screen; the person has not agreed yet."""
+        if not self.driver.has_port:
+            self.join()
+        return await self.driver.pair(PairingLink.parse_untrusted(offer).invite)
+
+    async def close(self) -> None:
+        """Go away."""
+        await self.driver.aclose()
+
+
+async def offered(device: Bench) -> str:
+    """Open the pairing screen; return the text of its code."""
+    await device.press("pair")
+    screen = await device.wait("pairing")
+    text: str = next(item["text"] for item in screen["items"] if item["type"] == "qr")
+    return text
+
+
+async def paired(device: Bench, phone: Phone) -> PeerBundle:
+    """Pair a companion, with the person's consent."""
+    peer = await phone.pair(await offered(device))
+    await device.approve("confirm-pairing")
+    await device.wait("companion")
+    await device.press("ok")
+    await device.wait("home")
+    return peer

@@ -18,12 +18,14 @@ from primegap.bitcoin.errors import BitcoinError
 from primegap.bitcoin.networks import Network
 from primegap.files import StorageError
 from primegap.keyos.api import camera, link, security, ui
-from primegap.keyos.errors import ChannelClosedError, KeyosError, RequestError, Status
-from primegap.keyos.storage import SealedFile
+from primegap.keyos.errors import KeyosError, RequestError, Status
+from primegap.keyos.storage import SealedFile, load_state
 from primegap.keyos.ui.canonical import encode_screen
+from primegap.keyos.ui.errors import ScreenError
 
 if TYPE_CHECKING:
-    from primegap.airgap import Ur
+    from primegap.airgap import AirgapError, Ur
+    from primegap.bitcoin.review_values import Review
     from primegap.keyos.process import Process
     from primegap.keyos.ui.screen import Screen
 
@@ -43,6 +45,13 @@ class RejectedError(Exception):
     """The person said no."""
 
 
+class TooLongToShowError(KeyosError):
+    """A payment has more parts than a screen; what cannot be shown is not signed (U-6)."""
+
+    code = "payment-too-long"
+    hint = "This payment has too many parts to be shown on the device."
+
+
 class BitcoinApp:
     """One account of the device's seed, on one network."""
 
@@ -51,26 +60,32 @@ class BitcoinApp:
         self._network = Network(process.config["network"])
         self._memory: Memory | None = None
         self._account: Account | None = None
+        self._key: AccountKey | None = None
         self._calls: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
         """Wait for the first unlock, then serve the person and the companion."""
         seed = await self._process.call(security.GetAppSeed(), security.AppSeed)
-        self._memory = Memory.load(SealedFile(self._process.data, "state", seed.seed))
+        file = SealedFile(self._process.data, "state", seed.seed)
+        self._memory = await load_state(file, Memory.load, log=self._process.log)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._serve_person())
             tasks.create_task(self._serve_companion())
 
     async def _open_account(self) -> tuple[Account, Memory]:
-        """Return the account; its public key is asked for once and kept while the app runs."""
+        """Return the account. Its public key is asked for each time: a locked device gives none.
+
+        Raises:
+            RequestError: the device is locked.
+        """
         assert self._memory is not None
-        if self._account is None:
-            key = await self._process.call(
-                security.GetAccountXpub(self._network.value, ACCOUNT), security.AccountXpub
-            )
-            self._account = Account.from_key(
-                AccountKey(key.fingerprint, key.path, key.xpub), self._network, name=ACCOUNT_NAME
-            )
+        xpub = await self._process.call(
+            security.GetAccountXpub(self._network.value, ACCOUNT), security.AccountXpub
+        )
+        key = AccountKey(xpub.fingerprint, xpub.path, xpub.xpub)
+        if self._account is None or key != self._key:
+            self._account = Account.from_key(key, self._network, name=ACCOUNT_NAME)
+            self._key = key
         return self._account, self._memory
 
     # -- screen ---------------------------------------------------------------------------------
@@ -89,7 +104,7 @@ class BitcoinApp:
             try:
                 await self._process.call(ui.WaitOpened())
                 await self._menu()
-            except (RequestError, ChannelClosedError) as error:
+            except KeyosError as error:
                 self._process.log(f"screen: {error}")
                 await asyncio.sleep(RETRY_S)
 
@@ -97,18 +112,25 @@ class BitcoinApp:
         try:
             account, _ = await self._open_account()
             while True:
-                match await self._present(screens.menu(account)):
-                    case screens.RECEIVE:
-                        await self._receive(account)
-                    case screens.CHECK:
-                        await self._check_address(account)
-                    case screens.SIGN:
-                        await self._sign_by_qr(account)
-                    case _:
-                        return
+                choice = await self._present(screens.menu(account))
+                if choice not in {screens.RECEIVE, screens.CHECK, screens.SIGN}:
+                    return
+                try:
+                    await self._do(choice, account)
+                except KeyosError as error:  # the camera restarts, say
+                    await self._present(screens.problem("That did not work", _hint(error)))
         finally:
             with contextlib.suppress(KeyosError):
                 await self._process.call(ui.Close())
+
+    async def _do(self, choice: str, account: Account) -> None:
+        match choice:
+            case screens.RECEIVE:
+                await self._receive(account)
+            case screens.CHECK:
+                await self._check_address(account)
+            case _:
+                await self._sign_by_qr(account)
 
     async def _receive(self, account: Account) -> None:
         index = 0
@@ -155,9 +177,8 @@ class BitcoinApp:
             signed = await self._sign(account, psbt_from_ur(ur))
         except RejectedError:
             return
-        except (BitcoinError, AirgapError, RequestError) as error:
-            hint = error.detail if isinstance(error, RequestError) else error.hint
-            await self._present(screens.problem("Not signed", hint or error.hint))
+        except (BitcoinError, AirgapError, KeyosError) as error:
+            await self._present(screens.problem("Not signed", _hint(error)))
             return
         await self._show_signed(signed, ur.ur_type)
 
@@ -204,29 +225,20 @@ class BitcoinApp:
     # -- signing --------------------------------------------------------------------------------
 
     async def _sign(self, account: Account, psbt: bytes) -> bytes:
-        """Review, show, sign. Returns what was signed before, if this very payment was.
+        """Review, show, sign.
 
         Raises:
             RejectedError: the person said no.
             BitcoinError: it cannot be signed.
+            TooLongToShowError: it cannot be shown.
             RequestError: the device was locked, or the confirmation was not honoured.
         """
         from primegap.bitcoin.keys import AccountSigner
         from primegap.bitcoin.review import review_psbt
         from primegap.bitcoin.sign import sign_psbt
 
-        assert self._memory is not None
         review = review_psbt(psbt, account)
-        before = self._memory.recall_signed(review.digest)
-        if before is not None:
-            return before
-        screen = encode_screen(screens.review_payment(review, account))
-        decision = await self._process.call(
-            ui.Confirm(
-                screen, review.digest, opens=security.KeyChoice(self._network.value, ACCOUNT)
-            ),
-            ui.Decision,
-        )
+        decision = await self._confirm_payment(review, account)
         if not decision.approved:
             raise RejectedError
         key = await self._process.call(
@@ -236,8 +248,40 @@ class BitcoinApp:
             security.AccountKey,
         )
         with AccountSigner.from_private_key(key.key, self._network) as signer:
-            signed = sign_psbt(psbt, review, review.digest, signer)
-        self._memory.remember_signed(review.digest, signed)
+            return sign_psbt(psbt, review, review.digest, signer)
+
+    async def _confirm_payment(self, review: Review, account: Account) -> ui.Decision:
+        try:
+            screen = encode_screen(screens.review_payment(review, account))
+        except ScreenError as error:
+            raise TooLongToShowError(str(error)) from error
+        key = security.KeyChoice(self._network.value, ACCOUNT)
+        request = ui.Confirm(screen, review.digest, opens=key)
+        try:
+            return await self._process.call(request, ui.Decision)
+        except RequestError as error:
+            if error.status is Status.MALFORMED:  # more pages than the screen has
+                raise TooLongToShowError(error.detail) from error
+            raise
+
+    async def _sign_for_companion(self, account: Account, psbt: bytes, pairing: bytes) -> bytes:
+        """Sign, or return what was signed before when this companion asks for the same again.
+
+        A companion that was gone when the person had signed gets its answer so. Another one, or
+        the same after it was unpaired, does not: the person is asked again.
+        """
+        from primegap.bitcoin.review import review_psbt
+
+        assert self._memory is not None
+        digest = review_psbt(psbt, account).digest
+        before = self._memory.recall_signed(pairing, digest)
+        if before is not None:
+            return before
+        signed = await self._sign(account, psbt)
+        try:
+            self._memory.remember_signed(pairing, digest, signed)
+        except StorageError as error:
+            self._process.log(f"a signature is not remembered: {error}")
         return signed
 
     # -- the companion --------------------------------------------------------------------------
@@ -246,7 +290,7 @@ class BitcoinApp:
         while True:
             try:
                 call = await self._process.call(link.NextCall(), link.RemoteCall)
-            except (RequestError, ChannelClosedError):
+            except KeyosError:
                 await asyncio.sleep(RETRY_S)  # the link restarts; its calls are gone with it
                 continue
             if len(self._calls) >= MAX_CALLS:
@@ -269,11 +313,11 @@ class BitcoinApp:
                 await self._answer_fingerprint(call)
             else:
                 await self._end(call, RESET_UNKNOWN_ROUTE)
-        except (RequestError, ChannelClosedError) as error:
-            # The companion or a service is gone: there is nobody left to tell.
-            self._process.log(f"call of the companion: {error}")
-        except (BitcoinError, StorageError) as error:
+        except (BitcoinError, StorageError, KeyosError) as error:
             self._process.log(f"call of the companion: {error.code}")
+            await self._end(call, RESET_INTERNAL)
+        except Exception as error:  # noqa: BLE001 - the top of a task: the companion must not wait
+            self._process.log(f"call of the companion: {type(error).__name__}")
             await self._end(call, RESET_INTERNAL)
 
     async def _end(self, call: link.RemoteCall, code: int) -> None:
@@ -289,22 +333,21 @@ class BitcoinApp:
         except QuantumLinkError:
             await self._end(call, RESET_CODEC)
             return
-        account, _ = await self._open_account()
         answer: routes.SignPsbtResponse
         try:
+            account, _ = await self._open_account()
             if params.account_id != account.id:
                 answer = routes.SignPsbtError("This account is not on the device.")
             else:
-                answer = routes.SignPsbtSigned(await self._sign(account, params.psbt))
+                signed = await self._sign_for_companion(account, params.psbt, call.pairing)
+                answer = routes.SignPsbtSigned(signed)
         except RejectedError:
             answer = routes.SignPsbtRejected()
-        except BitcoinError as error:
+        except (BitcoinError, TooLongToShowError) as error:
             answer = routes.SignPsbtError(error.hint)
             self._process.log(f"refused to sign: {error.code}")
             await self._tell_refusal(error.hint)
         except RequestError as error:
-            if error.status is Status.NOT_FOUND:
-                raise
             answer = routes.SignPsbtError(error.detail or error.hint)
         body = routes.RequestSignPsbt.answer.encode(answer)
         await self._process.call(link.Answer(call.call, body))
@@ -320,17 +363,15 @@ class BitcoinApp:
         from primegap.quantumlink.api import bitcoin as routes
 
         account, memory = await self._open_account()
-        peer = call.peer.hex()
-        if memory.shared_with != peer:
-            screen = screens.share_account(account, peer[:8].upper())
+        if not memory.is_shared(call.pairing, account.descriptor_hash):
+            screen = screens.share_account(account, call.peer.hex()[:8].upper())
             decision = await self._process.call(
                 ui.Confirm(encode_screen(screen), account.descriptor_hash, opens=None), ui.Decision
             )
             if not decision.approved:
                 await self._end(call, RESET_REFUSED)
                 return
-            memory.shared_with = peer
-            memory.save()
+            memory.share(call.pairing, account.descriptor_hash)
         event = routes.AccountUpdatedEvent(
             account_id=account.id, update=self._account_update(account, memory)
         )
@@ -358,12 +399,20 @@ class BitcoinApp:
     async def _answer_fingerprint(self, call: link.RemoteCall) -> None:
         from primegap.quantumlink.api import bitcoin as routes
 
-        account, _ = await self._open_account()
+        account, memory = await self._open_account()
+        if not memory.is_shared(call.pairing, account.descriptor_hash):
+            await self._end(call, RESET_REFUSED)  # which seed it is, only a holder of it may know
+            return
         answer = routes.ActiveSeedFingerprint(
             fingerprint=account.keys[0].fingerprint, has_passphrase=False
         )
         body = routes.RequestPassportActiveSeedFingerprint.answer.encode(answer)
         await self._process.call(link.Answer(call.call, body))
+
+
+def _hint(error: BitcoinError | AirgapError | KeyosError) -> str:
+    detail = error.detail if isinstance(error, RequestError) else ""
+    return detail or error.hint
 
 
 async def main(process: Process) -> None:

@@ -62,3 +62,11 @@ class FirstScreen(Request):
 
     server: ClassVar[str] = SERVER
     message_id: ClassVar[int] = 4
+
+
+@dataclass(frozen=True, slots=True)
+class RestartApps(Request):
+    """The seed was erased: end every process that got a key from it, and start it again without."""
+
+    server: ClassVar[str] = SERVER
+    message_id: ClassVar[int] = 5

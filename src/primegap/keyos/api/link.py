@@ -91,6 +91,8 @@ class RemoteCall(Message):
     "Route id within the app (quantumlink-api, section 5)."
     peer: bytes
     "Identity of the companion, 16 bytes: from the session, never from the message."
+    pairing: bytes
+    "Number of the pairing, 16 bytes: another one each time a companion is paired, even the same."
     body: bytes = field(repr=False)
     "Undecoded request value: the app parses it."
 

@@ -19,6 +19,7 @@ from primegap.keyos.api.core import (
     GetSystemInfo,
     NextRadio,
     ProcessInfo,
+    RestartApps,
     SetRadio,
     SystemInfo,
 )
@@ -557,6 +558,11 @@ class Supervisor:
         if frame.message_id == SetRadio.message_id:
             request = decode_message_untrusted(SetRadio, frame.payload)
             await self._set_radio(on=request.on)
+            return Empty()
+        if frame.message_id == RestartApps.message_id:
+            for running in list(self._running.values()):
+                if not running.manifest.first and running.manifest.role != "radio":
+                    running.popen.kill()
             return Empty()
         raise FrameError("no such message")
 

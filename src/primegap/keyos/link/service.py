@@ -19,7 +19,7 @@ from primegap.keyos.api import core, link, security, ui
 from primegap.keyos.errors import ChannelClosedError, KeyosError, RequestError, Status
 from primegap.keyos.link.store import LinkStore
 from primegap.keyos.messages import Empty
-from primegap.keyos.storage import SealedFile
+from primegap.keyos.storage import SealedFile, load_state
 from primegap.keyos.ui import screens
 from primegap.keyos.ui.canonical import encode_screen
 from primegap.quantumlink import NATIVE, Invite, PairingLink, PairingToken, session_fingerprint
@@ -30,6 +30,7 @@ from primegap.quantumlink.aio.port import PortClosedError
 from primegap.quantumlink.aio.server import Call, CallRouter, allow_all
 from primegap.quantumlink.api import system
 from primegap.quantumlink.api.bitcoin import MAX_PSBT_VALUE_BYTES
+from primegap.quantumlink.errors import QuantumLinkError
 from primegap.quantumlink.frames import ResetCode
 from primegap.quantumlink.rpc import AppId, AppRouteKey
 from primegap.quantumlink.session import LinkConfig, LinkEngine
@@ -52,8 +53,9 @@ TOKEN_BYTES: Final = 16
 CHIP_SECRET_LABEL: Final = b"Bluetooth Secret"
 "Behind the app seed, under SHA-256: the challenge secret of the Bluetooth chip (radio section 10)."
 MAX_WAITING_CALLS: Final = 32  # of one app that does not take them; further ones are refused
-FIRST_UNLOCK: Final = "Unlock the device first."
+NOT_READY: Final = "The link is still starting. Try again in a moment."
 CHIP_NOT_READY: Final = "The Bluetooth chip is not ready. Try again."
+COMPANION_GONE: Final = "The companion is no longer there."
 
 
 class AppCalls:
@@ -69,6 +71,8 @@ class OpenCall:
     def __init__(self, call: Call, app_id: bytes) -> None:
         self.call = call
         self.app_id = app_id
+        self.instance = 0
+        "The process that took it; 0 before one did."
         self.over = asyncio.Event()
 
 
@@ -82,6 +86,8 @@ class LinkService:
         self._router: CallRouter | None = None
         self._radio: RadioPort | None = None
         self._radio_state = "off"
+        self._trouble = ""
+        "Why there is no link, as a sentence for the person."
         self._fingerprint = ""
         self._armed = False
         self._admitted = asyncio.Event()
@@ -105,7 +111,12 @@ class LinkService:
     async def run(self) -> None:
         """Wait for the first unlock, then keep the link up for as long as the process lives."""
         seed = await self._process.call(security.GetAppSeed(), security.AppSeed)
-        store = LinkStore.load(SealedFile(self._process.data, "link", seed.seed))
+        store = await load_state(
+            SealedFile(self._process.data, "link", seed.seed),
+            LinkStore.load,
+            log=self._process.log,
+            on_trouble=self._in_trouble,
+        )
         loop = asyncio.get_running_loop()
         engine = LinkEngine(
             LinkConfig.for_suite(NATIVE), store.identity, rng=os.urandom, now_s=loop.time()
@@ -123,6 +134,9 @@ class LinkService:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._follow_radio(driver, bond))
             tasks.create_task(self._follow_driver(driver, store))
+
+    def _in_trouble(self, hint: str) -> None:
+        self._trouble = hint
 
     # -- state ----------------------------------------------------------------------------------
 
@@ -224,54 +238,57 @@ class LinkService:
                 case Paired():
                     self._armed = False
                 case Connected(peer, handshake_hash):
+                    if driver.handshake_hash != handshake_hash:
+                        continue  # that session is over already
                     self._fingerprint = session_fingerprint(handshake_hash)
+                    self._drop_decision()
                     if store.peer != peer:
-                        self._ask_person(driver, store, peer)
+                        task = self._decide(driver, store, peer, handshake_hash)
+                        self._deciding = asyncio.get_running_loop().create_task(task)
                 case Disconnected():
                     self._fingerprint = ""
-                    if self._deciding is not None:
-                        self._deciding.cancel()
+                    if self._drop_decision():
+                        driver.unpair()  # it is confirmed in the session it was made in, or never
                 case Unpaired():
                     self._fingerprint = ""
                     self._admitted.clear()
-                    if self._deciding is not None:
-                        self._deciding.cancel()
-                    if store.peer is not None:
-                        store.peer = None
-                        store.save()
+                    self._drop_decision()
+                    try:
+                        store.forget()
+                    except StorageError as error:
+                        self._process.log(f"the companion may come back after a restart: {error}")
             await self._tell_change()
 
-    def _ask_person(self, driver: LinkDriver, store: LinkStore, peer: PeerBundle) -> None:
-        if self._deciding is not None:
-            self._deciding.cancel()
-        task = asyncio.get_running_loop().create_task(self._decide(driver, store, peer))
-        self._deciding = task
+    def _drop_decision(self) -> bool:
+        """Take the question back from the person; return whether there was one."""
+        task, self._deciding = self._deciding, None
+        if task is not None:
+            task.cancel()
+        return task is not None
 
-    async def _decide(self, driver: LinkDriver, store: LinkStore, peer: PeerBundle) -> None:
-        """Admit the companion if the person says so; otherwise forget it."""
-        admitted = False
+    async def _decide(
+        self, driver: LinkDriver, store: LinkStore, peer: PeerBundle, handshake_hash: bytes
+    ) -> None:
+        """Admit the companion if the person says so in its session; otherwise forget it."""
         try:
-            screen = screens.confirm_pairing(peer.name, self._fingerprint)
+            screen = screens.confirm_pairing(peer.name, session_fingerprint(handshake_hash))
             content = hashlib.sha256(peer.encode()).digest()
             decision = await self._process.call(
                 ui.Confirm(encode_screen(screen), content, opens=None), ui.Decision
             )
-            if decision.approved:
-                store.peer = peer
-                store.save()
-                admitted = True
+            if decision.approved and driver.handshake_hash == handshake_hash:
+                store.pair(peer)
                 self._admitted.set()
         except (KeyosError, StorageError) as error:
             self._process.log(f"pairing was not confirmed: {error}")
-        finally:
-            self._deciding = None
-            if not admitted:
-                driver.unpair()
+        self._deciding = None
+        if not self._admitted.is_set():
+            driver.unpair()
         await self._tell_change()
 
     async def _start_pairing(self, caller: Caller, request: link.StartPairing) -> Message:
         if self._driver is None or self._store is None:
-            raise RequestError(Status.LOCKED, FIRST_UNLOCK)
+            raise RequestError(Status.LOCKED, self._trouble or NOT_READY)
         if self._store.peer is not None or self._driver.peer is not None:
             raise RequestError(Status.DENIED, "A companion is paired. Unpair it first.")
         if self._radio is None:
@@ -283,9 +300,7 @@ class LinkService:
         except ChipNotTrustedError as error:
             raise RequestError(Status.FAILED, error.hint) from None
         except PortClosedError:
-            raise RequestError(
-                Status.FAILED, "The Bluetooth chip is not ready. Try again."
-            ) from None
+            raise RequestError(Status.FAILED, CHIP_NOT_READY) from None
         offer = PairingLink(
             Invite(identity.suite, identity.qid, token),
             bytes.fromhex(address.replace(":", "")),
@@ -304,7 +319,14 @@ class LinkService:
         return Empty()
 
     async def _unpair(self, caller: Caller, request: link.Unpair) -> Message:
-        if self._driver is not None:
+        if self._driver is None or self._store is None:
+            raise RequestError(Status.LOCKED, self._trouble or NOT_READY)
+        self._admitted.clear()
+        try:
+            self._store.forget()
+        except StorageError as error:
+            raise RequestError(Status.FAILED, error.hint) from error
+        finally:
             self._driver.unpair()
         return Empty()
 
@@ -314,6 +336,13 @@ class LinkService:
         await self._admitted.wait()
         if self._store is None or self._store.peer != call.peer:
             raise RefusedError(ResetCode.REFUSED)
+
+    async def _wait_unlocked(self) -> None:
+        """Let calls wait while the device is locked: no app answers anything then (U-8)."""
+        try:
+            await self._process.call(security.WaitUnlocked())
+        except KeyosError:
+            raise RefusedError(ResetCode.LIMIT) from None
 
     async def _serve_details(self, call: Call) -> None:
         route = system.RequestPassportDetails
@@ -342,9 +371,13 @@ class LinkService:
         """Hand a call to its app and wait until the app has ended it."""
         body = await call.read_value(MAX_PSBT_VALUE_BYTES)
         await self._wait_admitted(call)
+        await self._wait_unlocked()
+        await self._wait_admitted(call)
         assert isinstance(call.key, AppRouteKey)
+        assert self._store is not None
         number = next(self._numbers)
-        remote = link.RemoteCall(number, call.key.route_id, bytes(call.peer.qid), body)
+        qid, pairing = bytes(call.peer.qid), self._store.pairing
+        remote = link.RemoteCall(number, call.key.route_id, qid, pairing, body)
         opened = OpenCall(call, app_id)
         self._calls[number] = opened
         try:
@@ -361,36 +394,64 @@ class LinkService:
             app = self._apps[caller.app_id] = AppCalls()
             if self._router is not None:
                 self._register(caller.app_id)
+        for opened in self._calls.values():
+            if opened.app_id == caller.app_id and opened.instance not in {0, caller.instance}:
+                # Who took it has died with it. The companion asks again, the person is asked again.
+                opened.call.reset(ResetCode.INTERNAL)
+                opened.over.set()
         while True:
             remote = await app.queue.get()
-            if remote.call in self._calls:  # the companion may have given up meanwhile
+            taken = self._calls.get(remote.call)
+            if taken is not None:  # the companion may have given up meanwhile
+                taken.instance = caller.instance
                 return remote
 
     def _find(self, caller: Caller, number: int) -> OpenCall:
-        """Return a call of the calling app; never one of another app (L-6)."""
+        """Return a call that the calling process took; never one of another app (L-6)."""
         opened = self._calls.get(number)
-        if opened is None or opened.app_id != caller.app_id:
-            raise RequestError(Status.NOT_FOUND, "The companion is no longer there.")
+        if opened is None or (opened.app_id, opened.instance) != (caller.app_id, caller.instance):
+            raise RequestError(Status.NOT_FOUND, COMPANION_GONE)
         return opened
 
     async def _answer(self, caller: Caller, request: link.Answer) -> Message:
         opened = self._find(caller, request.call)
-        await opened.call.answer(request.body)
-        opened.over.set()
+        _check_body(request.body)
+        try:
+            await opened.call.answer(request.body)
+        except QuantumLinkError:
+            raise RequestError(Status.NOT_FOUND, COMPANION_GONE) from None
+        finally:
+            opened.over.set()  # what was not answered wholly is reset with that
         return Empty()
 
     async def _send_event(self, caller: Caller, request: link.SendEvent) -> Message:
-        await self._find(caller, request.call).call.send_event(request.body)
+        opened = self._find(caller, request.call)
+        _check_body(request.body)
+        try:
+            await opened.call.send_event(request.body)
+        except QuantumLinkError:
+            raise RequestError(Status.NOT_FOUND, COMPANION_GONE) from None
         return Empty()
 
     async def _end_call(self, caller: Caller, request: link.EndCall) -> Message:
         opened = self._find(caller, request.call)
-        if request.code == link.CLEAN_END:
-            opened.call.finish()
-        else:
-            opened.call.reset(request.code)
-        opened.over.set()
+        if not 0 <= request.code <= link.CLEAN_END:
+            raise RequestError(Status.MALFORMED, "reset code")
+        try:
+            if request.code == link.CLEAN_END:
+                opened.call.finish()
+            else:
+                opened.call.reset(request.code)
+        except QuantumLinkError:
+            raise RequestError(Status.NOT_FOUND, COMPANION_GONE) from None
+        finally:
+            opened.over.set()
         return Empty()
+
+
+def _check_body(body: bytes) -> None:
+    if len(body) > MAX_PSBT_VALUE_BYTES:
+        raise RequestError(Status.TOO_LARGE, "answer")
 
 
 def _chip_bond(process: Process, seed: bytes) -> ChipBond:

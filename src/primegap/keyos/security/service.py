@@ -165,7 +165,8 @@ class SecurityService:
     # -- derivations ----------------------------------------------------------------------------
 
     async def _app_seed(self, caller: Caller, request: api.GetAppSeed) -> Message:
-        await self._unlocked.wait()
+        while self._entropy is None:  # it may be locked again before its turn
+            await self._unlocked.wait()
         return api.AppSeed(app_seed(caller.app_id, self._held()))
 
     async def _wait_unlocked(self, caller: Caller, request: api.WaitUnlocked) -> Message:

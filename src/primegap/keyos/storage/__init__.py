@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from primegap.keyos.storage.sealed import SealedFile
+from primegap.keyos.storage.sealed import SealedFile, UnreadableError
+from primegap.keyos.storage.state import load_state
 
-__all__ = ["SealedFile"]
+__all__ = ["SealedFile", "UnreadableError", "load_state"]

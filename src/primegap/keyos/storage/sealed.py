@@ -20,6 +20,13 @@ MAGIC: Final = b"PGSF\x01"
 NONCE_BYTES: Final = 12
 
 
+class UnreadableError(StorageError):
+    """A file does not open or makes no sense: it was altered, or belongs to a seed that is gone."""
+
+    code = "state-unreadable"
+    hint = "A file of the device does not belong to its present seed, or was damaged."
+
+
 class SealedFile:
     """One state file of a process, keyed by the process's app seed (F-6).
 
@@ -47,18 +54,19 @@ class SealedFile:
         """Return the plaintext, or None when the file does not exist.
 
         Raises:
-            StorageError: the file was altered or belongs to another seed.
+            UnreadableError: the file was altered or belongs to another seed.
+            StorageError: it cannot be read.
         """
         data = read_file(self._path)
         if data is None:
             return None
         head = len(MAGIC) + NONCE_BYTES
         if len(data) < head or not data.startswith(MAGIC):
-            raise StorageError(f"{self._path.name} is not a sealed file")
+            raise UnreadableError(f"{self._path.name} is not a sealed file")
         try:
             return self._aead.decrypt(data[len(MAGIC) : head], data[head:], self._associated)
         except InvalidTag:
-            raise StorageError(
+            raise UnreadableError(
                 f"{self._path.name} was altered or belongs to another seed"
             ) from None
 

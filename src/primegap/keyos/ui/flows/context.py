@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from primegap.keyos.process import Process
     from primegap.keyos.ui.screen import Screen
-    from primegap.keyos.ui.stage import Stage
+    from primegap.keyos.ui.stage import Ask, Stage
     from primegap.keyos.ui.text import Label
 
 NO_LINK = link.LinkState(0, "off", False, "", False, "", False)
@@ -51,6 +51,21 @@ class Context:
     async def press(self, screen: Screen, rank: Rank = Rank.SYSTEM) -> str:
         """Show a screen and return the id of what was pressed."""
         return (await self.stage.ask(screen, rank)).id
+
+    async def press_live(self, draw: Callable[[], Screen], rank: Rank) -> str:
+        """Show a screen about the link, drawn again at each news of it, until it is pressed."""
+        ask = self.stage.add(draw(), rank)
+        following = asyncio.ensure_future(self._follow(ask, draw))
+        try:
+            return (await ask.answer).id
+        finally:
+            following.cancel()
+            self.stage.remove(ask)
+
+    async def _follow(self, ask: Ask, draw: Callable[[], Screen]) -> None:
+        while True:
+            await self.link_news.wait()
+            self.stage.replace(ask, draw())
 
     async def tell(self, title: str, text: Label, *, good: bool = False) -> None:
         """Show a message until the person has read it."""

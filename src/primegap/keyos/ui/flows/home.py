@@ -27,7 +27,7 @@ async def home(ui: Context, open_app: Callable[[str], None]) -> None:
         if not ui.lock.unlocked:
             await unlock(ui)
             continue
-        choice = await ui.press(screens.home(ui.link), Rank.HOME)
+        choice = await ui.press_live(lambda: screens.home(ui.link), Rank.HOME)
         app = choice.removeprefix(screens.APP) if choice.startswith(screens.APP) else ""
         open_app(app)
         if choice == screens.LOCK:

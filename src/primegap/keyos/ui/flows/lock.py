@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from primegap.keyos.api import security
+from primegap.keyos.api import core, security
 from primegap.keyos.errors import KeyosError
 from primegap.keyos.ui import screens
 from primegap.keyos.ui.flows.context import Context, vault_reason
@@ -26,6 +26,8 @@ async def unlock(ui: Context) -> None:
             state = await ui.process.call(security.GetState(), security.SecurityState)
             ui.note_lock(state)
             if not state.onboarded:
+                # Apps and link hold keys and addresses of the seed that is gone.
+                await ui.process.call(core.RestartApps())
                 ui.stage.remove(working)
                 await ui.press(screens.message("The seed was erased", note, good=False), Rank.LOCK)
         finally:
