@@ -398,8 +398,5 @@ async def _try_to_set_up(demo: Demo) -> None:
     screen = await finger.wait("seed-words")
     words = [word for item in screen["screen"]["items"] for word in item.get("words", ())]
     await finger.read_to_the_end()
-    screen = await finger.press("done")
-    while screen["screen"]["id"] == "quiz":
-        question = next(i["text"] for i in screen["screen"]["items"] if i["type"] == "text")
-        position = int(question.rstrip("?").split()[-1])
-        screen = await finger.press(f"word:{words[position - 1]}")
+    await finger.press("done")
+    await finger.answer_quiz(words)

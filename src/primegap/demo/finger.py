@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 MAX_QR_FRAMES: Final = 200
+NEXT_SCREEN_S: Final = 30.0
 
 
 class Finger:
@@ -62,6 +63,25 @@ class Finger:
                 return screen
             screen = await self.press("page:next")
 
+    async def answer_quiz(self, words: list[str]) -> None:
+        """Say which word stands where, as often as the device asks."""
+        shown = await self.wait("quiz")
+        while shown["screen"]["id"] == "quiz":
+            await self.keep("quiz")
+            question = next(i["text"] for i in shown["screen"]["items"] if i["type"] == "text")
+            position = int(question.rstrip("?").split()[-1])
+            await self.press(f"word:{words[position - 1]}")
+            shown = await self._after(shown)
+
+    async def _after(self, shown: dict[str, Any]) -> dict[str, Any]:
+        """Return the first screen that says something else; a busy machine takes its time."""
+        async with asyncio.timeout(NEXT_SCREEN_S):
+            while True:
+                now = await self._do(self._client.screen)
+                if now["screen"] != shown["screen"]:
+                    return now
+                await asyncio.sleep(0.05)
+
     async def set_up(self, pin: str) -> list[str]:
         """Do the first start; return the seed words, as a person would have them on paper."""
         await self.wait("welcome")
@@ -71,7 +91,9 @@ class Finger:
         for _ in range(2):
             await self.type(pin)
             await self.keep("choose-pin")
+            typed = await self._do(self._client.screen)
             await self.press("done")
+            await self._after(typed)
         await self.wait("seed-length")
         await self.press("words-12")
         await self.wait("offer-dice")
@@ -84,12 +106,8 @@ class Finger:
         words = [word for item in screen["screen"]["items"] for word in item.get("words", ())]
         await self.keep("seed-words")
         await self.read_to_the_end()
-        screen = await self.press("done")
-        while screen["screen"]["id"] == "quiz":
-            await self.keep("quiz")
-            question = next(i["text"] for i in screen["screen"]["items"] if i["type"] == "text")
-            position = int(question.rstrip("?").split()[-1])
-            screen = await self.press(f"word:{words[position - 1]}")
+        await self.press("done")
+        await self.answer_quiz(words)
         await self.wait("message")
         await self.keep("ready")
         await self.press("ok")
