@@ -131,7 +131,7 @@ async def refused(demo: Demo, psbt: bytes) -> str:
     link = await demo.companion.link()
     with pytest.raises(DeviceRefusedError) as refusal:
         await link.request_signature(demo.companion.account().id, psbt)
-    screen = await demo.finger.wait("bitcoin-problem")
+    screen = await demo.finger.wait("bitcoin-problem", 90)  # notices in a row are slowed down
     text = next(i["text"] for i in screen["screen"]["items"] if i["type"] == "text")
     assert text in str(refusal.value)
     await demo.finger.press("ok")
