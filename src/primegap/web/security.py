@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hmac
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -74,6 +74,13 @@ def security_headers(app: ASGIApp) -> ASGIApp:
     return run
 
 
+def connection_limits() -> dict[str, Any]:
+    """Return the options of uvicorn that bound connections (see `web.connections`)."""
+    from primegap.web.connections import BACKLOG, BoundedProtocol
+
+    return {"http": BoundedProtocol, "backlog": BACKLOG}
+
+
 class TokenGate:
     """Lets through only requests that carry the token of this start.
 
@@ -106,12 +113,17 @@ class TokenGate:
             scope["type"] == "http" and scope["path"] == "/" and b"token=" in scope["query_string"]
         ):
             await self._open(scope, receive, send)
-        elif scope["path"].startswith("/static/") or self._allowed(scope):
+        elif self._is_open(scope) or self._allowed(scope):
             await self._app(scope, receive, send)
         elif scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1008})
         else:
             await self._refuse(401, "token", NOT_OPENED)(scope, receive, send)
+
+    @staticmethod
+    def _is_open(scope: Scope) -> bool:
+        """Whether it is a file that is the same on every machine."""
+        return scope["type"] == "http" and str(scope["path"]).startswith("/static/")
 
     async def _open(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Exchange the token in the address for the cookie, so that it does not stay there."""

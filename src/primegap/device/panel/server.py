@@ -23,7 +23,7 @@ from primegap.device.errors import AutomationError
 from primegap.device.panel.automation import Automation
 from primegap.device.panel.state import MAX_PICTURE_BYTES, MAX_WATCHERS
 from primegap.web.device_page import device_page
-from primegap.web.security import STATIC, TokenGate, security_headers
+from primegap.web.security import STATIC, TokenGate, connection_limits, security_headers
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from starlette.requests import HTTPConnection, Request
 
     from primegap.device.panel.state import PanelState
+
+__all__ = ["build_app", "connection_limits"]
 
 MAX_JSON_BYTES: Final = 16 << 10
 MAX_WAIT_S: Final = 120.0
@@ -111,6 +113,7 @@ class _Panel:
             return _error(503, "dark", "The display is still dark.")
         return Response(png, media_type="image/png", headers={"Cache-Control": "no-store"})
 
+    @_guarded
     async def picture(self, request: Request) -> Response:
         image = await _body(request, MAX_PICTURE_BYTES)
         verdict = await self._state.hold_up_picture(image)
@@ -128,7 +131,7 @@ class _Panel:
                     touch = _touch(message)
                     if touch is not None:
                         self._state.touch(*touch)
-            except (WebSocketDisconnect, ValueError, KeyError):
+            except (WebSocketDisconnect, ValueError, KeyError, RecursionError):
                 pass
             finally:
                 sender.cancel()
@@ -243,7 +246,7 @@ async def _json(request: Request) -> dict[str, Any]:
     data = await _body(request, MAX_JSON_BYTES)
     try:
         body = json.loads(data or b"{}")
-    except ValueError:
+    except (ValueError, RecursionError):
         raise AutomationError("the body is not JSON") from None
     if not isinstance(body, dict):
         raise AutomationError("the body is not a JSON object")

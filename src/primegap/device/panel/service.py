@@ -46,7 +46,7 @@ async def main(process: Process) -> None:
 
     import uvicorn
 
-    from primegap.device.panel.server import build_app
+    from primegap.device.panel.server import build_app, connection_limits
 
     app = build_app(state, token=process.config["token"], automation=process.development)
     server = uvicorn.Server(
@@ -59,6 +59,7 @@ async def main(process: Process) -> None:
             ws_max_size=1 << 20,
             server_header=False,
             date_header=False,
+            **connection_limits(),
         )
     )
     serving = asyncio.create_task(server.serve(sockets=[page]))
