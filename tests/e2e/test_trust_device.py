@@ -1,0 +1,341 @@
+"""A real device in real sandboxes: an app in other hands, crowds at the door, processes killed."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import pytest
+from tests.e2e.sandbox_support import HOSTILE, children
+
+from primegap.device.client import AutomationClient, AutomationClientError
+from primegap.device.launcher import DeviceSettings, start_device
+from primegap.keyos.security.vault import MAX_ATTEMPTS, Vault
+
+T = TypeVar("T")
+
+PIN: Final = "271828"
+WRONG: Final = "000000"
+ENTROPY: Final = bytes(range(16))
+DENIED: Final = "ERROR 1"
+MALFORMED: Final = "ERROR 5"
+LOCKED: Final = "ERROR 7"
+
+
+def eventually(check: Callable[[], T | None], timeout_s: float = 20) -> T:
+    """Return what is found, as soon as it is something."""
+    end = time.monotonic() + timeout_s
+    while True:
+        found: T | None = None
+        with contextlib.suppress(AutomationClientError, OSError, ValueError):
+            found = check()
+        if found:
+            return found
+        assert time.monotonic() < end, "it did not come"
+        time.sleep(0.02)
+
+
+def store_seed(data: Path) -> Vault:
+    """Give a device a seed as if it had been set up long ago."""
+    folder = data / "security"
+    folder.mkdir(parents=True, exist_ok=True)
+    vault = Vault(folder, rng=os.urandom)
+    vault.create(PIN, ENTROPY)
+    return vault
+
+
+class Running:
+    """A device, its page's client, and what it says."""
+
+    def __init__(self, process: subprocess.Popen[bytes], events: Any, folder: Path) -> None:
+        self.process = process
+        self.folder = folder
+        self.events: list[dict[str, Any]] = []
+        self._reader = threading.Thread(target=self._read, args=(events,), daemon=True)
+        self._reader.start()
+        self.client: AutomationClient
+
+    def _read(self, events: Any) -> None:
+        for line in events:
+            self.events.append(json.loads(line))
+
+    def event(self, name: str, role: str | None = None) -> dict[str, Any]:
+        return eventually(
+            lambda: next(
+                (e for e in self.events if e["event"] == name and role in {None, e.get("role")}),
+                None,
+            )
+        )
+
+    def kill(self, role: str) -> None:
+        """Kill the confined process of a role."""
+        started = [e for e in self.events if e["event"] == "process-started" and e["role"] == role]
+        os.kill(children(started[-1]["pid"])[0], signal.SIGKILL)
+
+    def screen(self) -> str:
+        return str(self.client.screen()["screen"]["id"])
+
+    def stopped(self) -> str:
+        """Wait until the device stops; return its reason."""
+        self.process.wait(15)
+        self._reader.join(5)
+        return str(next(e["reason"] for e in self.events if e["event"] == "stopped"))
+
+    @property
+    def journal(self) -> str:
+        return (self.folder / "journal").read_text(errors="replace")
+
+    def end(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            self.process.terminate()
+        self.process.wait(15)
+        assert self.process.stdout is not None
+        self._reader.join(5)
+        self.process.stdout.close()
+
+
+# -- an app in other hands -----------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def taken(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """A device with a seed, locked, whose Bitcoin app is the attacker."""
+    folder = tmp_path_factory.mktemp("taken")
+    folder.chmod(0o755)
+    code = folder / "code"
+    target = code / "tests/e2e/hostile"
+    shutil.copytree(HOSTILE, target, ignore=shutil.ignore_patterns("__pycache__"))
+    (folder / "data").mkdir(mode=0o700)
+    store_seed(folder / "data")
+    order = {
+        "code": str(code),
+        "data": str(folder / "data"),
+        "token": "t" * 32,
+        "taken": {"bitcoin": "tests.e2e.hostile.taken_over:main"},
+    }
+    (folder / "order.json").write_text(json.dumps(order))
+    with (folder / "journal").open("wb") as journal:
+        process = subprocess.Popen(
+            [sys.executable, "-B", str(target / "run_taken_over.py"), str(folder / "order.json")],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=journal,
+        )
+    running = Running(process, process.stdout, folder)
+    port = running.event("core-ready")["port"]
+    running.client = AutomationClient(f"http://127.0.0.1:{port}", "t" * 32)
+    eventually(lambda: running.screen() == "unlock")
+    try:
+        yield running
+    finally:
+        running.end()
+
+
+def result(device: Running, name: str) -> dict[str, str]:
+    report = device.folder / f"data/bitcoin/{name}.json"
+    found: dict[str, Any] = json.loads(eventually(report.read_text))
+    answer: dict[str, str] = found["result"]
+    return answer
+
+
+def order(device: Running, name: str) -> None:
+    eventually((device.folder / "data/bitcoin").exists)
+    (device.folder / f"data/bitcoin/go-{name}").touch()
+
+
+def unlock(device: Running) -> None:
+    eventually(lambda: device.screen() == "unlock")
+    device.client.type(PIN)
+    device.client.press("done")
+    device.client.wait("home")
+
+
+def test_an_app_in_other_hands_gets_no_further_than_its_rights(taken: Running) -> None:
+    """One story: locked, unlocked, asking, flooding. The code in the sandbox is the attacker's."""
+    order(taken, "locked")
+    found = result(taken, "locked")
+    assert found == {"xpub": LOCKED, "key": LOCKED, "seed": "silence", "question": "silence"}
+    assert taken.screen() == "unlock"
+    unlock(taken)
+
+    order(taken, "forged")
+    found = result(taken, "forged")
+    refused = {name: answer for name, answer in found.items() if answer != DENIED}
+    assert set(refused.values()) == {MALFORMED}
+    assert all(name.startswith(("confirm ", "notify ")) for name in refused)
+    assert taken.screen() == "home"
+
+    order(taken, "asks")
+    shown = taken.client.wait("question")["screen"]
+    assert shown["app"] == "Bitcoin"  # whatever the title says
+    assert shown["banner"]["text"] == "Approving this opens a key: regtest, account 1"
+    taken.client.press("confirm")
+    found = result(taken, "asks")
+    assert found == {
+        "approved": True,
+        "other network": DENIED,
+        "other account": DENIED,
+        "other content": DENIED,
+        "other connection": "REPLY",
+        "again": DENIED,
+    }
+
+    order(taken, "floods")
+    time.sleep(1)
+    began = time.monotonic()
+    for _ in range(8):  # questions come and go; the person gets through and locks
+        if taken.screen() == "question":
+            with contextlib.suppress(AutomationClientError):
+                taken.client.press("reject")
+        with contextlib.suppress(AutomationClientError):
+            taken.client.press("lock")
+        if taken.screen() == "unlock":
+            break
+    assert taken.screen() == "unlock"
+    assert time.monotonic() - began < 15
+    result(taken, "floods")
+    assert taken.process.poll() is None
+    for secret in (PIN, ENTROPY.hex(), "tprv", "t" * 32):
+        assert secret not in taken.journal + json.dumps(taken.events)
+
+
+def test_a_crowd_at_the_door_takes_nothing_from_the_device(taken: Running) -> None:
+    port = taken.event("core-ready")["port"]
+    crowd = [socket.create_connection(("127.0.0.1", port), timeout=5) for _ in range(1500)]
+    assert eventually(taken.screen, 10)
+    unlock(taken)
+    taken.client.press("lock")
+    assert taken.process.poll() is None
+    for connection in crowd:
+        connection.close()
+
+
+# -- killed at awkward moments -------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def device(data: Path) -> Iterator[Running]:
+    with (data.parent / "journal").open("wb") as journal:
+        started = start_device(
+            DeviceSettings(data=data, network="regtest", development=True), journal=journal
+        )
+    running = Running(started.process, started.events, data.parent)
+    running.client = AutomationClient(started.url, started.token)
+    eventually(lambda: running.screen() in ("unlock", "welcome"))
+    try:
+        yield running
+    finally:
+        running.end()
+
+
+@pytest.fixture(scope="module")
+def first_start(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a data directory that a first start has made."""
+    data = tmp_path_factory.mktemp("first") / "device"
+    with device(data):
+        pass
+    return data
+
+
+@pytest.fixture
+def data(first_start: Path, tmp_path: Path) -> Path:
+    """Return the data directory of a device that was started once."""
+    return shutil.copytree(first_start, tmp_path / "device")
+
+
+@pytest.mark.parametrize("role", ["security", "ui", "panel"])
+def test_the_death_of_a_pillar_stops_the_device_and_it_starts_locked(data: Path, role: str) -> None:
+    store_seed(data)
+    with device(data) as running:
+        if role == "security":
+            unlock(running)
+        running.kill(role)
+        assert role in running.stopped()
+    with device(data) as running:
+        assert running.screen() == "unlock"
+
+
+def test_a_kill_during_a_guess_never_gives_one_back(data: Path) -> None:
+    vault = store_seed(data)
+    counted = []
+    for delay_s in (0.02, 0.12):
+        with device(data) as running:
+            running.client.type(WRONG)
+            guess = threading.Thread(target=press, args=(running, "done"))
+            guess.start()
+            time.sleep(delay_s)
+            running.kill("security")
+            running.stopped()
+            guess.join()
+        counted.append(vault.attempts_left)
+    assert MAX_ATTEMPTS >= counted[0] >= counted[1] >= MAX_ATTEMPTS - 2
+    with device(data) as running:
+        left = vault.attempts_left
+        running.client.type(WRONG)
+        running.client.press("done")
+        eventually(lambda: vault.attempts_left == left - 1)
+        unlock(running)
+    assert vault.attempts_left == MAX_ATTEMPTS
+
+
+def press(running: Running, target: str) -> None:
+    with contextlib.suppress(AutomationClientError):
+        running.client.press(target)
+
+
+def answer_quiz(running: Running, words: list[str]) -> str:
+    """Answer all questions but the last; return the target of that one."""
+    asked = 0
+    while True:
+        screen = running.client.wait("quiz")["screen"]
+        text = next(i["text"] for i in screen["items"] if i["type"] == "text")
+        target = f"word:{words[int(text.rstrip('?').split()[-1]) - 1]}"
+        asked += 1
+        if asked == 3:
+            return target
+        running.client.press(target)
+
+
+def test_a_kill_while_the_seed_is_stored_leaves_it_whole_or_absent(data: Path) -> None:
+    for delay_s in (0.05, 0.2):
+        with device(data) as running:
+            if running.screen() == "unlock":
+                break  # it was whole
+            client = running.client
+            client.press("start")
+            for _ in range(2):
+                client.type(PIN)
+                client.press("done")
+            client.press("words-12")
+            client.press("no-dice")
+            screen = client.wait("seed-words")["screen"]
+            words = [word for item in screen["items"] for word in item.get("words", ())]
+            while (shown := client.screen())["page"] + 1 < shown["pages"]:
+                client.press("page:next")
+            client.press("done")
+            last = answer_quiz(running, words)
+            storing = threading.Thread(target=press, args=(running, last))
+            storing.start()
+            time.sleep(delay_s)
+            running.kill("security")
+            assert "security" in running.stopped()
+            storing.join()
+            told = running.journal + json.dumps(running.events)
+            assert PIN not in told
+            assert " ".join(words[:3]) not in told
+    with device(data) as running:
+        if running.screen() == "unlock":
+            unlock(running)
+        else:
+            assert running.screen() == "welcome"
