@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 from tests.trust_bench import PIN, Bench, bench, quick_pin
 
+from primegap.device.errors import DataDirectoryError
+from primegap.device.launcher import prepare_data_directory
 from primegap.keyos.api import security
 from primegap.keyos.errors import KeyosError, RequestError, Status
 from primegap.keyos.messages import Empty
@@ -300,3 +302,12 @@ async def test_damaged_files_open_nothing_and_stop_nothing(
         assert state.unlocked is (name == "attempts" and damage is not as_directory)
         assert device.alive
         assert PIN not in device.journal.text
+
+
+def test_a_data_directory_that_everybody_can_change_is_refused(tmp_path: Path) -> None:
+    tmp_path.chmod(0o777)
+    with pytest.raises(DataDirectoryError, match="every user"):
+        prepare_data_directory(tmp_path, development=False)
+    assert list(tmp_path.iterdir()) == []
+    tmp_path.chmod(0o755)
+    os.close(prepare_data_directory(tmp_path, development=False))

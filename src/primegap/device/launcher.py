@@ -13,6 +13,7 @@ import json
 import os
 import secrets
 import socket
+import stat
 import subprocess
 import sys
 import time
@@ -85,10 +86,13 @@ def prepare_data_directory(data: Path, *, development: bool) -> int:
     """Create or check the data directory; return the descriptor that holds its lock.
 
     Raises:
-        DataDirectoryError: it cannot be written, is in use, or belongs to the other kind of device.
+        DataDirectoryError: it cannot be written, others can write to it, it is in use, or belongs to
+            the other kind of device.
     """
     try:
         data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if data.stat().st_mode & stat.S_IWOTH:
+            raise DataDirectoryError(f"{data} can be changed by every user of this machine")
         lock = os.open(data / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise DataDirectoryError(f"cannot use {data}: {error.strerror}") from error

@@ -90,6 +90,8 @@ class Connection:
             self._channel.send(encode_frame(frame), fd)
             return await future
         except asyncio.CancelledError:
+            if future.done() and not future.cancelled() and future.exception() is None:
+                close_fds(future.result()[1])  # the answer and the cancelling crossed
             with contextlib.suppress(ChannelClosedError):
                 self._channel.send(encode_frame(Frame(kind=Kind.CANCEL, correlation=correlation)))
             raise
