@@ -254,7 +254,7 @@ def data(first_start: Path, tmp_path: Path) -> Path:
     return shutil.copytree(first_start, tmp_path / "device")
 
 
-@pytest.mark.parametrize("role", ["security", "ui", "panel"])
+@pytest.mark.parametrize("role", ["security", "panel"])
 def test_the_death_of_a_pillar_stops_the_device_and_it_starts_locked(data: Path, role: str) -> None:
     store_seed(data)
     with device(data) as running:

@@ -26,6 +26,7 @@ from tests.trust_bench import (
     radio,
 )
 
+from primegap.device.errors import DeviceError
 from primegap.files import StorageFullError, write_file
 from primegap.keyos.api import link
 from primegap.keyos.errors import KeyosError, RequestError, Status
@@ -400,6 +401,39 @@ async def test_hostile_calls_end_and_kill_nothing(device: Bench, phone: Phone) -
     assert device._starts["bitcoin"] == 1
     assert device._starts["link"] == 1
     assert device.shown()["id"] == "home"
+
+
+async def test_a_companion_without_manners_can_be_unpaired(
+    device: Bench, phone: Phone, wallet: Wallet
+) -> None:
+    """Garbage and good payments without end: the person still gets to where it is forgotten."""
+    await paired(device, phone)
+    account = wallet.account.id
+    bodies = [wallet.pay(20_000 + n) for n in range(3)] + [b"psbt\xff", os.urandom(2000)]
+
+    async def pester(psbt: bytes) -> None:
+        while True:
+            with contextlib.suppress(QuantumLinkError):
+                await ask(phone, account, psbt)
+            await asyncio.sleep(0.01)
+
+    pests = [asyncio.create_task(pester(body)) for body in bodies]
+    steps = {
+        "review": "reject",
+        "bitcoin-problem": "ok",
+        "home": "companion",
+        "companion": "unpair",
+        "confirm-unpair": "confirm",
+    }
+    async with asyncio.timeout(60):
+        while device.links[-1]._store is None or device.links[-1]._store.peer is not None:
+            step = steps.get(device.shown()["id"])
+            with contextlib.suppress(DeviceError):
+                if step is not None:
+                    await device.finger.press(step)
+            await asyncio.sleep(0.02)
+    for pest in pests:
+        await quiet(pest)
 
 
 # -- apps that die or lie ------------------------------------------------------------------------
