@@ -86,8 +86,8 @@ def prepare_data_directory(data: Path, *, development: bool) -> int:
     """Create or check the data directory; return the descriptor that holds its lock.
 
     Raises:
-        DataDirectoryError: it cannot be written, others can write to it, it is in use, or belongs to
-            the other kind of device.
+        DataDirectoryError: it cannot be written, everybody can write to it, it is in use, or
+            belongs to the other kind of device.
     """
     try:
         data.mkdir(mode=0o700, parents=True, exist_ok=True)
