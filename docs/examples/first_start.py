@@ -7,6 +7,7 @@ import sys
 from primegap.device.client import AutomationClient
 
 PIN = "271828"
+QUESTIONS = 3
 
 
 def set_up(device: AutomationClient) -> list[str]:
@@ -26,12 +27,13 @@ def set_up(device: AutomationClient) -> list[str]:
     words = [word for item in shown["screen"]["items"] for word in item.get("words", [])]
     while shown["page"] + 1 < shown["pages"]:  # "done" stands on the last page
         shown = device.press("page:next")
-    shown = device.press("done")
+    device.press("done")
 
-    while shown["screen"]["id"] == "quiz":  # "Which one is word 7?"
+    for _ in range(QUESTIONS):  # "Which one is word 7?"
+        shown = device.wait("quiz")
         question = next(i["text"] for i in shown["screen"]["items"] if i["type"] == "text")
         number = int(question.rstrip("?").split()[-1])
-        shown = device.press(f"word:{words[number - 1]}")
+        device.press(f"word:{words[number - 1]}")
 
     device.wait("message")
     device.press("ok")

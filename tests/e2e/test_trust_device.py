@@ -194,16 +194,15 @@ def test_an_app_in_other_hands_gets_no_further_than_its_rights(taken: Running) -
     order(taken, "floods")
     time.sleep(1)
     began = time.monotonic()
-    for _ in range(8):  # questions come and go; the person gets through and locks
+    while time.monotonic() - began < 15:  # questions come and go; the person gets through and locks
         if taken.screen() == "question":
             with contextlib.suppress(AutomationClientError):
-                taken.client.press("reject")
+                taken.client.press("reject", timeout_s=0)
         with contextlib.suppress(AutomationClientError):
-            taken.client.press("lock")
+            taken.client.press("lock", timeout_s=0)
         if taken.screen() == "unlock":
             break
     assert taken.screen() == "unlock"
-    assert time.monotonic() - began < 15
     result(taken, "floods")
     assert taken.process.poll() is None
     for secret in (PIN, ENTROPY.hex(), "tprv", "t" * 32):

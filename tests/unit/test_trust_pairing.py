@@ -430,7 +430,7 @@ async def test_a_companion_without_manners_can_be_unpaired(
             step = steps.get(device.shown()["id"])
             with contextlib.suppress(DeviceError):
                 if step is not None:
-                    await device.finger.press(step)
+                    await device.finger.press(step, timeout_s=0)
             await asyncio.sleep(0.02)
     for pest in pests:
         await quiet(pest)

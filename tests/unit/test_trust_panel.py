@@ -7,6 +7,7 @@ import contextlib
 import json
 import socket
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any, Final
 
 import cbor2
@@ -308,3 +309,20 @@ async def test_half_a_request_is_cut_off_and_a_socket_is_not(served: int) -> Non
     assert not opened.at_eof()
     for end in (writer, upgrade):
         end.close()
+
+
+async def test_a_press_waits_for_its_target_but_not_for_ever(state: PanelState) -> None:
+    """A device at work shows no targets for a moment; a finger that gave up there would race."""
+    async with browser(state, BEARER) as client:
+        late = {"target": "late", "timeout_s": 0}
+        answer = await client.post("/api/v1/press", json=late)
+        assert answer.status_code == 409
+        assert "'late'" in answer.json()["hint"]
+        press = asyncio.create_task(client.post("/api/v1/press", json=late | {"timeout_s": 10}))
+        await asyncio.sleep(0.05)
+        assert not press.done()
+        shown = frame(2)
+        await state.show(replace(shown, targets=(replace(shown.targets[0], id="late"),)))
+        phases = [(await state.next_touch()).phase for _ in range(2)]
+        assert phases == ["down", "up"]
+        assert (await press).status_code == 200

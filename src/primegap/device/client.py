@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Final
 from primegap.device.errors import DeviceError
 
 DEFAULT_TIMEOUT_S: Final = 30.0
+DEFAULT_PRESS_S: Final = 10.0
 _HTTP_MARGIN_S: Final = 10.0
 
 
@@ -53,13 +54,18 @@ class AutomationClient:
         body = {"screen": screen, "target": target, "timeout_s": timeout_s}
         return self._json("POST", "/wait", body, timeout_s)
 
-    def press(self, target: str) -> dict[str, Any]:
-        """Touch a target, as long as it asks to be held; return the screen after it."""
-        return self._json("POST", "/press", {"target": target})
+    def press(self, target: str, *, timeout_s: float = DEFAULT_PRESS_S) -> dict[str, Any]:
+        """Touch a target once it is shown, as long as it asks to be held; return the next screen.
 
-    def type(self, text: str) -> dict[str, Any]:
-        """Touch the keys of the keypad on the screen."""
-        return self._json("POST", "/type", {"text": text})
+        A device at work shows no targets for a while; `timeout_s` is how long that may last.
+        """
+        body = {"target": target, "timeout_s": timeout_s}
+        return self._json("POST", "/press", body, DEFAULT_TIMEOUT_S + timeout_s)
+
+    def type(self, text: str, *, timeout_s: float = DEFAULT_PRESS_S) -> dict[str, Any]:
+        """Touch the keys of the keypad; `timeout_s` is how long each may take to be shown."""
+        body = {"text": text, "timeout_s": timeout_s}
+        return self._json("POST", "/type", body, DEFAULT_TIMEOUT_S + timeout_s)
 
     def scan(self, picture: bytes) -> str:
         """Hold a PNG or JPEG up to the camera: `read`, `nothing`, `unreadable` or `idle`."""

@@ -7,6 +7,7 @@ target asks for; the trusted screen judges it like any other touch.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import TYPE_CHECKING, Any, Final
 
 import cbor2
@@ -22,6 +23,7 @@ GUARD_S: Final = 0.65  # a little more than the trusted screen asks for
 TAP_S: Final = 0.02
 SETTLE_S: Final = 1.5  # how long a press waits for the screen to react before it answers
 QUIET_S: Final = 0.06  # without a new frame: the screen has reacted
+PRESS_WAIT_S: Final = 10.0  # how long a target may take to be shown, unless told otherwise
 MAX_TYPED: Final = 64
 
 
@@ -69,24 +71,24 @@ class Automation:
 
         await self._state.wait_for(ready, timeout_s)
 
-    async def press(self, name: str) -> None:
-        """Press a target by its id, holding it if it asks for that."""
-        async with self._finger:
-            await self._press(name)
+    async def press(self, name: str, *, timeout_s: float = PRESS_WAIT_S) -> None:
+        """Press a target by its id as soon as it is on the screen, holding it if it asks for that.
 
-    async def type(self, text: str) -> None:
-        """Press the keys of the keypad on the screen one after another."""
+        Raises AutomationError if it does not appear within `timeout_s`.
+        """
+        async with self._finger:
+            await self._press(name, timeout_s)
+
+    async def type(self, text: str, *, timeout_s: float = PRESS_WAIT_S) -> None:
+        """Press the keys of the keypad one after another; `timeout_s` is for each of them."""
         if not 0 < len(text) <= MAX_TYPED:
             raise AutomationError(f"type 1 to {MAX_TYPED} characters")
         async with self._finger:
             for character in text:
-                await self._press(f"key:{character}")
+                await self._press(f"key:{character}", timeout_s)
 
-    async def _press(self, name: str) -> None:
-        target = self._state.target(name)
-        if target is None:
-            shown = ", ".join(t.id for t in self._frame().targets)
-            raise AutomationError(f"no target {name!r} on the screen; there are: {shown or 'none'}")
+    async def _press(self, name: str, timeout_s: float) -> None:
+        target = await self._find(name, timeout_s)
         x, y = (target.left + target.right) // 2, (target.top + target.bottom) // 2
         if target.guarded and not target.hold_ms:
             await asyncio.sleep(GUARD_S)
@@ -95,9 +97,19 @@ class Automation:
         self._state.touch("up", x, y)
         await self._settle()
 
+    async def _find(self, name: str, timeout_s: float) -> Target:
+        """Return a target as soon as it is shown: a device at work shows none for a while."""
+        with contextlib.suppress(TimeoutError):
+            await self.wait(screen=None, target=name, timeout_s=timeout_s)
+        target = self._state.target(name)
+        if target is None:
+            shown = ", ".join(t.id for t in self._frame().targets)
+            raise AutomationError(f"no target {name!r} on the screen; there are: {shown or 'none'}")
+        return target
+
     async def _settle(self) -> None:
-        """Wait until the screen has judged all touches and stands still for a moment."""
-        try:
+        """Wait until the screen has judged all touches, can be touched again and stands still."""
+        with contextlib.suppress(TimeoutError):  # one that moves all the time is the answer, too
             async with asyncio.timeout(SETTLE_S):
                 await self._state.wait_for(self._judged, SETTLE_S)
                 while True:
@@ -105,9 +117,8 @@ class Automation:
                     try:
                         await asyncio.wait_for(self._state.next_frame(number), QUIET_S)
                     except TimeoutError:
-                        return
-        except TimeoutError:
-            return  # a screen that moves all the time: what it shows now is the answer
+                        if self._frame().targets:
+                            return
 
     def _judged(self, frame: ShowFrame) -> bool:
         return self._state.all_taken and frame.touches >= self._state.touches

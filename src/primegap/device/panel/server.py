@@ -20,7 +20,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from primegap.device.errors import AutomationError
-from primegap.device.panel.automation import Automation
+from primegap.device.panel.automation import PRESS_WAIT_S, Automation
 from primegap.device.panel.state import MAX_PICTURE_BYTES, MAX_WATCHERS
 from primegap.web.device_page import device_page
 from primegap.web.security import STATIC, TokenGate, connection_limits, security_headers
@@ -166,33 +166,26 @@ class _Panel:
     @_guarded
     async def wait(self, request: Request) -> Response:
         body = await _json(request)
-        screen, target, timeout_s = (
-            body.get("screen"),
-            body.get("target"),
-            body.get("timeout_s", DEFAULT_WAIT_S),
-        )
-        if not (
-            isinstance(screen, str | None)
-            and isinstance(target, str | None)
-            and isinstance(timeout_s, int | float)
-            and timeout_s >= 0
-        ):
+        screen, target = body.get("screen"), body.get("target")
+        if not (isinstance(screen, str | None) and isinstance(target, str | None)):
             raise AutomationError("a wait has screen and target (texts), and timeout_s (seconds)")
         await self._automation.wait(
-            screen=screen, target=target, timeout_s=min(timeout_s, MAX_WAIT_S)
+            screen=screen, target=target, timeout_s=_timeout_s(body, DEFAULT_WAIT_S)
         )
         return JSONResponse(self._automation.screen())
 
     @_guarded
     async def press(self, request: Request) -> Response:
         body = await _json(request)
-        await self._automation.press(str(body.get("target", "")))
+        await self._automation.press(
+            _text(body, "target"), timeout_s=_timeout_s(body, PRESS_WAIT_S)
+        )
         return JSONResponse(self._automation.screen())
 
     @_guarded
     async def type_text(self, request: Request) -> Response:
         body = await _json(request)
-        await self._automation.type(str(body.get("text", "")))
+        await self._automation.type(_text(body, "text"), timeout_s=_timeout_s(body, PRESS_WAIT_S))
         return JSONResponse(self._automation.screen())
 
     @_guarded
@@ -238,6 +231,20 @@ async def _body(request: HTTPConnection, limit: int) -> bytes:
         if len(data) > limit:
             raise AutomationError(f"the body is larger than {limit} bytes")
     return bytes(data)
+
+
+def _text(body: dict[str, Any], name: str) -> str:
+    value = body.get(name)
+    if not isinstance(value, str) or not value:
+        raise AutomationError(f"{name} is a text")
+    return value
+
+
+def _timeout_s(body: dict[str, Any], default: float) -> float:
+    timeout_s = body.get("timeout_s", default)
+    if isinstance(timeout_s, bool) or not isinstance(timeout_s, int | float) or not timeout_s >= 0:
+        raise AutomationError("timeout_s is a number of seconds, 0 or more")
+    return min(float(timeout_s), MAX_WAIT_S)
 
 
 async def _json(request: Request) -> dict[str, Any]:
