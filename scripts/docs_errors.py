@@ -25,6 +25,7 @@ ROOMS: Final = {
     "btp": "Bluetooth chunks",
     "radio": "Radio",
     "keyos": "Processes of the device",
+    "cosign": "Signed images",
     "files": "Files",
     "regtest": "Private chain",
     "demo": "Demonstration",

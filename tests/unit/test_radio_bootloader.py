@@ -8,10 +8,19 @@ from dataclasses import replace
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from primegap.cosign import (
+    ImageError,
+    Signers,
+    parse_header_untrusted,
+    sign_image,
+    verify_image_untrusted,
+)
 from primegap.radio.chip import Chip, ChipAction, ChipIdentity
 from primegap.radio.chip_memory import (
     EMPTY,
+    HEADER_BYTES,
     IMAGE_BYTES,
+    MAGIC,
     MEMORY_BYTES,
     SEALED,
     UNSEALED_RESULT,
@@ -19,15 +28,7 @@ from primegap.radio.chip_memory import (
     ChipMemory,
     challenge_result,
 )
-from primegap.radio.cosign import (
-    HEADER_BYTES,
-    Signers,
-    parse_header_untrusted,
-    sign_image,
-    verify_image_untrusted,
-)
 from primegap.radio.crc32c import crc32c
-from primegap.radio.errors import ImageError
 from primegap.radio.firmware import (
     TEST_SIGNERS,
     build_image,
@@ -101,7 +102,10 @@ FIRST, SECOND = open_signers()
 def test_the_bundled_image_is_what_the_open_signers_sign() -> None:
     assert bundled_image() == build_image()
     assert len(bundled_image()) == IMAGE_BYTES == BLOCKS * 256
-    assert verify_image_untrusted(bundled_image(), known_keys=TEST_SIGNERS) is Signers.FULL
+    signers = verify_image_untrusted(
+        bundled_image(), known_keys=TEST_SIGNERS, magic=MAGIC, header_bytes=HEADER_BYTES
+    )
+    assert signers is Signers.FULL
 
 
 def test_a_fresh_chip_waits_in_the_bootloader() -> None:
@@ -198,7 +202,12 @@ def test_developer_wipes_even_under_a_full_image_and_leaves_an_empty_chip_alone(
     ],
 )
 def test_who_signed(image: bytes, signers: Signers) -> None:
-    assert verify_image_untrusted(image, known_keys=TEST_SIGNERS) is signers
+    assert (
+        verify_image_untrusted(
+            image, known_keys=TEST_SIGNERS, magic=MAGIC, header_bytes=HEADER_BYTES
+        )
+        is signers
+    )
 
 
 def flipped(image: bytes, at: int) -> bytes:
@@ -233,7 +242,9 @@ def high_s(image: bytes) -> bytes:
 )
 def test_refused_images(image: bytes) -> None:
     with pytest.raises(ImageError):
-        verify_image_untrusted(image, known_keys=TEST_SIGNERS)
+        verify_image_untrusted(
+            image, known_keys=TEST_SIGNERS, magic=MAGIC, header_bytes=HEADER_BYTES
+        )
     memory = memory_with(image)
     for trust in Trust:
         chip = start(memory)
@@ -259,7 +270,9 @@ def test_a_size_that_is_not_the_whole_area_is_no_header() -> None:
 def test_broken_text_is_no_header(text: bytes) -> None:
     image = bundled_image()
     with pytest.raises(ImageError):
-        parse_header_untrusted(image[:22] + text + image[42:])
+        parse_header_untrusted(
+            image[:22] + text + image[42:], magic=MAGIC, header_bytes=HEADER_BYTES
+        )
 
 
 @pytest.mark.parametrize("secret", [bytes(32), b"\xff" * 32])

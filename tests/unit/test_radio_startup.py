@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from primegap.cosign import sign_image
 from primegap.quantumlink.aio.port import PortClosedError
 from primegap.radio import host_scheduler
 from primegap.radio.chip import Chip, ChipIdentity
 from primegap.radio.chip_memory import EMPTY, SEALED, WIPED, ChipMemory
 from primegap.radio.chip_process import HostPipe, open_memory
-from primegap.radio.cosign import sign_image
 from primegap.radio.errors import (
     ChipNotTrustedError,
     ChipUpdateError,

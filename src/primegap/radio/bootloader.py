@@ -9,16 +9,15 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, Final
 
-from primegap.radio.chip_memory import IMAGE_BYTES
-from primegap.radio.cosign import (
-    HEADER_BYTES,
+from primegap.cosign import (
     Header,
+    ImageError,
     Signers,
     parse_header_untrusted,
     verify_image_untrusted,
 )
+from primegap.radio.chip_memory import HEADER_BYTES, IMAGE_BYTES, MAGIC
 from primegap.radio.crc32c import crc32c
-from primegap.radio.errors import ImageError
 from primegap.radio.messages import (
     AckBootloaderVersion,
     AckChallengeSet,
@@ -99,7 +98,9 @@ class Bootloader:
 
     def _header(self) -> Header | None:
         try:
-            header = parse_header_untrusted(self._memory.image)
+            header = parse_header_untrusted(
+                self._memory.image, magic=MAGIC, header_bytes=HEADER_BYTES
+            )
         except ImageError:
             return None
         return header if header.size_bytes == IMAGE_BYTES - HEADER_BYTES else None
@@ -119,7 +120,9 @@ class Bootloader:
         image = self._memory.image
         digest = hashlib.sha256(image[HEADER_BYTES:]).digest()
         try:
-            signers = verify_image_untrusted(image, known_keys=self._known_keys)
+            signers = verify_image_untrusted(
+                image, known_keys=self._known_keys, magic=MAGIC, header_bytes=HEADER_BYTES
+            )
         except ImageError:
             return AckVerifyFirmware(accepted=False, digest=digest)
         if trust is Trust.FULL and signers is not Signers.FULL:

@@ -18,6 +18,10 @@ IMAGE_ADDRESS: Final = 0x1B400
 IMAGE_END: Final = 0x27000
 IMAGE_BYTES: Final = IMAGE_END - IMAGE_ADDRESS
 "Header and application: 48 128 bytes, never fewer."
+MAGIC: Final = b"blef"
+"First bytes of a Bluetooth firmware."
+HEADER_BYTES: Final = 256
+"Size of its cosign2 header."
 SECRET_BYTES: Final = 32
 EMPTY, SEALED, WIPED = 0xFFFFFFFF, 0x5A5A5A5A, 0x42424242
 "Values of the seal word; each has only bits that the one before has."

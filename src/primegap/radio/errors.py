@@ -47,13 +47,6 @@ class MessageError(RemoteRadioError):
     hint = "The Bluetooth chip sent something that is not understood."
 
 
-class ImageError(RemoteRadioError):
-    """Bytes are not a firmware image that may run (radio.md section 9)."""
-
-    code = "radio-image"
-    hint = "The firmware of the Bluetooth chip is damaged or not signed by whom it must be."
-
-
 class ChipNotTrustedError(RemoteRadioError):
     """The chip does not know the secret it was given (radio.md section 10)."""
 

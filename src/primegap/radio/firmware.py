@@ -11,9 +11,9 @@ import functools
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from primegap.cosign import Header, sign_image
 from primegap.radio.chip import FIRMWARE_VERSION
-from primegap.radio.chip_memory import IMAGE_BYTES
-from primegap.radio.cosign import HEADER_BYTES, Header, sign_image
+from primegap.radio.chip_memory import HEADER_BYTES, IMAGE_BYTES, MAGIC
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
@@ -40,7 +40,14 @@ def unsigned_image(version: str = FIRMWARE_VERSION) -> tuple[Header, bytes]:
     """Return header and binary of the image for a version, not signed; the same every time."""
     binary = f"primegap radio application {version}\n".encode()
     binary = binary.ljust(IMAGE_BYTES - HEADER_BYTES, b"\xff")
-    header = Header(timestamp_s=TIMESTAMP_S, date=DATE, version=version, size_bytes=len(binary))
+    header = Header.unsigned(
+        magic=MAGIC,
+        header_bytes=HEADER_BYTES,
+        timestamp_s=TIMESTAMP_S,
+        date=DATE,
+        version=version,
+        size=len(binary),
+    )
     return header, binary
 
 

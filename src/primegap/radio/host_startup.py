@@ -12,9 +12,15 @@ import hmac
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Final, TypeVar
 
+from primegap.cosign import parse_header_untrusted
 from primegap.quantumlink.secret import NeverSerialised, SecretBytes
-from primegap.radio.chip_memory import SECRET_BYTES, UNSEALED_RESULT, challenge_result
-from primegap.radio.cosign import HEADER_BYTES, parse_header_untrusted
+from primegap.radio.chip_memory import (
+    HEADER_BYTES,
+    MAGIC,
+    SECRET_BYTES,
+    UNSEALED_RESULT,
+    challenge_result,
+)
 from primegap.radio.crc32c import crc32c
 from primegap.radio.errors import ChipNotTrustedError, ChipUpdateError, UnexpectedAnswerError
 from primegap.radio.messages import (
@@ -41,7 +47,7 @@ from primegap.radio.messages import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from primegap.radio.cosign import Header
+    from primegap.cosign import Header
 
 UPDATE_ATTEMPTS: Final = 3
 """Updates tried in one start. A block goes where the one before ended, so a failed block spoils the
@@ -112,7 +118,7 @@ class ChipBond(NeverSerialised):
 
 def needed_trust(image: bytes) -> Trust:
     """Return what an image of ours needs to be started: Full if two keys signed it."""
-    header = parse_header_untrusted(image)
+    header = parse_header_untrusted(image, magic=MAGIC, header_bytes=HEADER_BYTES)
     return Trust.FULL if all(any(key) for key in header.keys) else Trust.DEVELOPER
 
 
@@ -129,7 +135,7 @@ def cold_start(bond: ChipBond, image: bytes, *, nonce: int) -> Steps:
         ChipUpdateError: the chip does not take or not start the image.
         UnexpectedAnswerError: it answered something else.
     """
-    header = parse_header_untrusted(image)
+    header = parse_header_untrusted(image, magic=MAGIC, header_bytes=HEADER_BYTES)
     if _expect(AckState, (yield Plain.GET_STATE)).state is not State.FIRMWARE_UPGRADE:
         raise UnexpectedAnswerError("the chip did not start in its bootloader")
     _expect(AckBootloaderVersion, (yield Plain.GET_BOOTLOADER_VERSION))

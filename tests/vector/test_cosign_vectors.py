@@ -1,4 +1,4 @@
-"""Published vectors of the image header (radio.md section 9, keyos-model section 17)."""
+"""Published vectors of the cosign2 header (keyos-model, section 17; radio, section 9)."""
 
 from __future__ import annotations
 
@@ -10,15 +10,14 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from primegap.radio.chip_memory import challenge_result
-from primegap.radio.cosign import (
+from primegap.cosign import (
     Header,
+    ImageError,
     Signers,
     parse_header_untrusted,
     sign_image,
     verify_image_untrusted,
 )
-from primegap.radio.crc32c import crc32c
 
 VECTORS: dict[str, Any] = json.loads(
     (Path(__file__).parent.parent / "vectors" / "cosign2-vectors.json").read_text()
@@ -30,17 +29,21 @@ SIGNERS = [
 ]
 
 
-@pytest.mark.parametrize("case", VECTORS["cases"], ids=lambda case: case["name"])
-def test_headers_digests_and_signatures(case: dict[str, Any]) -> None:
-    binary = bytes.fromhex(case["binary"])
-    header = Header(
+def header_of(case: dict[str, Any]) -> Header:
+    return Header.unsigned(
         magic=MAGIC,
+        header_bytes=case["header_bytes"],
         timestamp_s=case["timestamp_s"],
         date=case["date"],
         version=case["version"],
-        size_bytes=len(binary),
-        reserved=bytes(case["header_bytes"] - 240),
+        size=len(bytes.fromhex(case["binary"])),
     )
+
+
+@pytest.mark.parametrize("case", VECTORS["cases"], ids=lambda case: case["name"])
+def test_headers_digests_and_signatures(case: dict[str, Any]) -> None:
+    binary = bytes.fromhex(case["binary"])
+    header = header_of(case)
     assert header.digest(hashlib.sha256(binary).digest()).hex() == case["digest"]
     image = sign_image(header, binary, SIGNERS)
     size = case["header_bytes"]
@@ -55,10 +58,16 @@ def test_headers_digests_and_signatures(case: dict[str, Any]) -> None:
     assert signers is Signers.FULL
 
 
-def test_the_check_value_of_crc_32c() -> None:
-    assert crc32c(b"123456789") == 0xE3069283
-
-
-def test_the_challenge_vector() -> None:
-    result = challenge_result(bytes(range(32)), 0x0123456789ABCDEF)
-    assert result.hex() == "5bb1ef93888227e2e83691de2504db341e618bce91c3c4f97f9d23a54cdac825"
+@pytest.mark.parametrize("case", VECTORS["cases"], ids=lambda case: case["name"])
+def test_every_flipped_bit_of_a_published_file_is_refused(case: dict[str, Any]) -> None:
+    """A-1: header, both keys, both signatures, reserved bytes, payload."""
+    size = case["header_bytes"]
+    image = sign_image(header_of(case), bytes.fromhex(case["binary"]), SIGNERS)
+    # Every bit of the fields and the payload, and some of the reserved zeros, which are hashed.
+    bits = [*range(240 * 8), *range(240 * 8, size * 8, 61), *range(size * 8, len(image) * 8)]
+    bits = bits if case["name"] == "V1" else bits[::7]
+    for bit in bits:
+        changed = bytearray(image)
+        changed[bit // 8] ^= 1 << bit % 8
+        with pytest.raises(ImageError):
+            verify_image_untrusted(bytes(changed), known_keys=KEYS, magic=MAGIC, header_bytes=size)

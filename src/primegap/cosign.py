@@ -1,8 +1,8 @@
-"""Signed firmware images: the header in front, its digest and its signatures (radio.md section 9).
+"""Signed images: the cosign2 header in front, its digest and its signatures, pure.
 
-A header carries up to two ECDSA signatures over secp256k1. Who may sign is the caller's business:
-the known keys are an argument everywhere, and so are magic and header size, because the system's
-own images have the same form with other values.
+The header stands in front of firmware, system images and manifests of apps (keyos-model, section
+4.2; radio, section 9). It carries up to two ECDSA signatures over secp256k1. Who may sign is the
+caller's business: the known keys are an argument everywhere, and so are magic and header size.
 
 The hardening of the real chip against glitches (the check runs twice with random waits around it)
 has no meaning in a program and is left out.
@@ -13,19 +13,15 @@ from __future__ import annotations
 import enum
 import hashlib
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Final
-
-from primegap.radio.errors import ImageError, LocalRadioError
+from typing import TYPE_CHECKING, ClassVar, Final
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 
-MAGIC: Final = b"blef"
-"First bytes of a Bluetooth firmware."
-HEADER_BYTES: Final = 256
-"Size of a Bluetooth firmware's header."
+MIN_HEADER_BYTES: Final = 256
+MAX_HEADER_BYTES: Final = 4096
 KEY_BYTES: Final = 33
 "A compressed public key."
 SIGNATURE_BYTES: Final = 64
@@ -42,6 +38,29 @@ _NO_SIGNATURE: Final = bytes(SIGNATURE_BYTES)
 _ORDER: Final = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 
 
+class CosignError(Exception):
+    """Root of every error raised in `primegap.cosign`."""
+
+    code: ClassVar[str] = "cosign"
+    "Stable public code: JSON output, logs, documentation."
+    hint: ClassVar[str] = "A signature could not be made or checked."
+    "A sentence for a person."
+
+
+class HeaderFieldError(CosignError):
+    """Our own caller gave a value that a header cannot hold."""
+
+    code = "cosign-field"
+    hint = "The version or the date is too long for the header of a signed file."
+
+
+class ImageError(CosignError):
+    """Bytes are not an image signed as the rules say (keyos-model, section 4.2)."""
+
+    code = "image-invalid"
+    hint = "The file is damaged or not signed by whom it must be."
+
+
 class Signers(enum.Enum):
     """Who signed an image that passed the check."""
 
@@ -51,6 +70,8 @@ class Signers(enum.Enum):
     "One known key."
     THIRD_PARTY = "third-party"
     "One key that is not known."
+    DISABLED = "disabled"
+    "Whoever checks knows no key: the signatures fit the image, and say nothing."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,9 +90,41 @@ class Header:
     "Compressed public keys; zeros where nobody signed."
     signatures: tuple[bytes, bytes] = field(default=(_NO_SIGNATURE, _NO_SIGNATURE), repr=False)
     "Of the keys at the same place; zeros where nobody signed."
-    reserved: bytes = field(default=bytes(HEADER_BYTES - _RESERVED), repr=False)
-    "Zeros; counted in the digest."
-    magic: bytes = MAGIC
+    reserved: bytes = field(repr=False)
+    "The rest of the header: zeros, counted in the digest."
+    magic: bytes
+    "First 4 bytes: what kind of image it is."
+
+    @classmethod
+    def unsigned(
+        cls,
+        *,
+        magic: bytes,
+        header_bytes: int,
+        timestamp_s: int,
+        date: str,
+        version: str,
+        size: int,
+    ) -> Header:
+        """Return a header for a binary of `size` bytes that nobody has signed yet.
+
+        Raises:
+            HeaderFieldError: a value does not fit.
+        """
+        if not MIN_HEADER_BYTES <= header_bytes <= MAX_HEADER_BYTES or len(magic) != 4:
+            raise HeaderFieldError("not the size of a header")
+        if not 0 <= timestamp_s < 1 << 32 or not 0 <= size < 1 << 32:
+            raise HeaderFieldError("a number of the header has more than 32 bits")
+        header = cls(
+            magic=magic,
+            timestamp_s=timestamp_s,
+            date=date,
+            version=version,
+            size_bytes=size,
+            reserved=bytes(header_bytes - _RESERVED),
+        )
+        header.encode()
+        return header
 
     def encode(self) -> bytes:
         """Return the bytes in front of the binary."""
@@ -98,21 +151,19 @@ class Header:
         )
 
     def digest(self, binary_sha256: bytes) -> bytes:
-        """Return what the signatures sign (D of section 9.1), 32 bytes."""
+        """Return what the signatures sign, 32 bytes."""
         fields = _sha256(self._signed_fields().ljust(_PAD_BYTES, b"\0"))
         parts = fields + _sha256(self.reserved) + binary_sha256
         return _sha256(_sha256(parts.ljust(_PAD_BYTES, b"\0")))
 
 
-def parse_header_untrusted(
-    image: bytes, *, magic: bytes = MAGIC, header_bytes: int = HEADER_BYTES
-) -> Header:
+def parse_header_untrusted(image: bytes, *, magic: bytes, header_bytes: int) -> Header:
     """Return the header at the front of `image`, its signatures not verified.
 
     Raises:
-        ImageError: there is none, or its fields break the rules of section 9.2, item 1.
+        ImageError: there is none, or its fields break the rules.
     """
-    if len(image) < header_bytes or image[:4] != magic:
+    if len(image) < max(header_bytes, MIN_HEADER_BYTES) or image[:4] != magic:
         raise ImageError("no header")
     header = Header(
         magic=magic,
@@ -134,10 +185,12 @@ def verify_image_untrusted(
     image: bytes,
     *,
     known_keys: Collection[bytes],
-    magic: bytes = MAGIC,
-    header_bytes: int = HEADER_BYTES,
+    magic: bytes,
+    header_bytes: int,
 ) -> Signers:
-    """Check header and signatures over a whole image (section 9.2) and return who signed it.
+    """Check header and signatures over a whole image and return who signed it.
+
+    Callers name the one answer they accept; every other is a refusal.
 
     Raises:
         ImageError: anything is not as it must be.
@@ -151,16 +204,19 @@ def verify_image_untrusted(
     signed_1, signed_2 = (one != _NO_SIGNATURE for one in header.signatures)
     if not signed_1 and not signed_2:
         raise ImageError("no signature")
-    if signed_1:
-        if first not in known_keys:
-            raise ImageError("the first signer is not known")
-        _verify(first, header.signatures[0], digest)
-    if signed_2:
-        if signed_1 and (second not in known_keys or second == first):
-            raise ImageError("the second signer is not another known one")
-        if not signed_1 and second in known_keys:
-            raise ImageError("a known signer stands alone in the second place")
-        _verify(second, header.signatures[1], digest)
+    if signed_1 and signed_2 and first == second:
+        raise ImageError("one signer stands in both places")
+    for key, signature in zip(header.keys, header.signatures, strict=True):
+        if signature != _NO_SIGNATURE:
+            _verify(key, signature, digest)
+    if not known_keys:
+        return Signers.DISABLED
+    if signed_1 and first not in known_keys:
+        raise ImageError("the first signer is not known")
+    if signed_1 and signed_2 and second not in known_keys:
+        raise ImageError("the second signer is not known")
+    if not signed_1 and second in known_keys:
+        raise ImageError("a known signer stands alone in the second place")
     if signed_1:
         return Signers.FULL if signed_2 else Signers.PARTIAL
     return Signers.THIRD_PARTY
@@ -192,7 +248,7 @@ def _sha256(data: bytes) -> bytes:
 def _text_field(text: str, size: int) -> bytes:
     data = text.encode()
     if len(data) > size or b"\0" in data:
-        raise LocalRadioError(f"text of a header has at most {size} bytes, none of them zero")
+        raise HeaderFieldError(f"text of a header has at most {size} bytes, none of them zero")
     return data.ljust(size, b"\0")
 
 
