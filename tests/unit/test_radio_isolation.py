@@ -24,7 +24,7 @@ def loaded_modules(probe: str) -> set[str]:
 def test_the_chip_loads_nothing_of_the_device_or_of_the_secure_link() -> None:
     loaded = loaded_modules(PROBE)
     assert "primegap.radio.gatt" in loaded
-    assert {name.split(".")[1] for name in loaded if "." in name} == {"radio"}
+    assert {name.split(".")[1] for name in loaded if "." in name} == {"cosign", "radio"}
     assert not {f"primegap.{room}" for room in FOREIGN} & loaded
     ours = {name.removeprefix("primegap.radio.") for name in loaded if name.count(".") == 2}
     assert not {"host", "host_scheduler", "central", "air", "air_controller"} & ours
