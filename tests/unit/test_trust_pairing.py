@@ -321,6 +321,48 @@ async def test_a_signature_is_given_again_only_in_the_pairing_it_was_asked_in(
     assert isinstance(await again, routes.SignPsbtRejected)
 
 
+async def test_a_companion_that_asks_again_under_the_question_shares_it(
+    device: Bench, phone: Phone, wallet: Wallet
+) -> None:
+    """The link breaks while the person reads, the companion comes back: one question stands."""
+    peer = await paired(device, phone)
+    for screen, answered in (("share-account", "reject"), ("share-account", "approve")):
+        first = phone.client.subscribe(routes.SubscribeAccountUpdated, Empty())
+        lost: asyncio.Task[Any] = asyncio.create_task(anext(first))
+        await device.wait(screen)
+        await phone.reconnect(peer)
+        await quiet(lost)
+        again = phone.client.subscribe(routes.SubscribeAccountUpdated, Empty())
+        waiting = asyncio.create_task(anext(again))
+        await asyncio.sleep(0.2)
+        if answered == "approve":
+            await device.approve(screen)
+            await waiting
+        else:
+            await device.press("reject")
+            with pytest.raises(PeerResetError):
+                await waiting
+        await device.wait("home")
+        again.cancel()
+    psbt, account = wallet.pay(20_000), wallet.account.id
+    for approved in (False, True):
+        before: asyncio.Task[Any] = ask(phone, account, psbt)
+        await device.wait("review")
+        await phone.reconnect(peer)
+        await quiet(before)
+        answers = [ask(phone, account, psbt) for _ in range(3)]
+        await asyncio.sleep(0.2)
+        if approved:
+            await device.approve("review")
+        else:
+            await device.press("reject")
+        kind = routes.SignPsbtSigned if approved else routes.SignPsbtRejected
+        assert all(isinstance(answer, kind) for answer in await asyncio.gather(*answers))
+        await device.wait("home")
+        await asyncio.sleep(0.2)
+        assert device.shown()["id"] == "home"
+
+
 async def test_a_locked_device_answers_no_call_even_from_memory(
     device: Bench, phone: Phone, wallet: Wallet
 ) -> None:

@@ -12,6 +12,7 @@ import contextlib
 from typing import TYPE_CHECKING, Final
 
 from primegap.apps.bitcoin import screens
+from primegap.apps.bitcoin.shared_work import SharedWork
 from primegap.apps.bitcoin.store import Memory
 from primegap.bitcoin.accounts import Account, AccountKey, Keychain
 from primegap.bitcoin.errors import BitcoinError
@@ -62,6 +63,7 @@ class BitcoinApp:
         self._account: Account | None = None
         self._key: AccountKey | None = None
         self._calls: set[asyncio.Task[None]] = set()
+        self._asking = SharedWork()
 
     async def run(self) -> None:
         """Wait for the first unlock, then serve the person and the companion."""
@@ -267,22 +269,28 @@ class BitcoinApp:
     async def _sign_for_companion(self, account: Account, psbt: bytes, pairing: bytes) -> bytes:
         """Sign, or return what was signed before when this companion asks for the same again.
 
-        A companion that was gone when the person had signed gets its answer so. Another one, or
-        the same after it was unpaired, does not: the person is asked again.
+        A companion that was gone when the person had signed gets its answer so, and one that comes
+        back while the question is on the screen shares it. Another one, or the same after it was
+        unpaired, does not: the person is asked again.
         """
         from primegap.bitcoin.review import review_psbt
 
         assert self._memory is not None
+        memory = self._memory
         digest = review_psbt(psbt, account).digest
-        before = self._memory.recall_signed(pairing, digest)
+        before = memory.recall_signed(pairing, digest)
         if before is not None:
             return before
-        signed = await self._sign(account, psbt)
-        try:
-            self._memory.remember_signed(pairing, digest, signed)
-        except StorageError as error:
-            self._process.log(f"a signature is not remembered: {error}")
-        return signed
+
+        async def sign() -> bytes:
+            signed = await self._sign(account, psbt)
+            try:
+                memory.remember_signed(pairing, digest, signed)
+            except StorageError as error:
+                self._process.log(f"a signature is not remembered: {error}")
+            return signed
+
+        return await self._asking.do((pairing, digest), sign)
 
     # -- the companion --------------------------------------------------------------------------
 
@@ -363,15 +371,21 @@ class BitcoinApp:
         from primegap.quantumlink.api import bitcoin as routes
 
         account, memory = await self._open_account()
-        if not memory.is_shared(call.pairing, account.descriptor_hash):
+        content = account.descriptor_hash
+
+        async def ask() -> bool:
             screen = screens.share_account(account, call.peer.hex()[:8].upper())
             decision = await self._process.call(
-                ui.Confirm(encode_screen(screen), account.descriptor_hash, opens=None), ui.Decision
+                ui.Confirm(encode_screen(screen), content, opens=None), ui.Decision
             )
-            if not decision.approved:
-                await self._end(call, RESET_REFUSED)
-                return
-            memory.share(call.pairing, account.descriptor_hash)
+            if decision.approved:
+                memory.share(call.pairing, content)
+            return decision.approved
+
+        shared = memory.is_shared(call.pairing, content)
+        if not shared and not await self._asking.do((call.pairing, content), ask):
+            await self._end(call, RESET_REFUSED)
+            return
         event = routes.AccountUpdatedEvent(
             account_id=account.id, update=self._account_update(account, memory)
         )
