@@ -20,6 +20,7 @@ import pytest_asyncio
 from tests.e2e.walking_support import eventually, kill, other_companion, processes_of, system
 
 from primegap.bitcoin.accounts import Account
+from primegap.bitcoin.finish import finalise
 from primegap.bitcoin.keys import account_key
 from primegap.bitcoin.networks import Network
 from primegap.bitcoin.psbt import build_psbt, parse_psbt_untrusted
@@ -192,6 +193,16 @@ async def test_a_payment_that_is_signed_already_is_refused(funded: Demo) -> None
     # Asking for the same payment again is answered without another confirmation.
     again = await funded.companion.sign_over_link(payment)
     assert again.signed == signed.signed
+    # A companion that dies right after the broadcast knows nothing of it, and does not pay twice.
+    wallet = await funded.companion._wallet()
+    raw = finalise(bytes.fromhex(signed.signed)).raw
+    await asyncio.to_thread(wallet.broadcast, raw, funded.electrum_url)
+    await funded._chain_call("mine")
+    await funded.companion.sync()
+    resumed = await compose(funded)
+    assert resumed == signed
+    assert (await funded.companion.broadcast(resumed)).stage == "broadcast"
+    assert (await compose(funded)).txid != payment.txid
 
 
 @pytest.mark.asyncio(loop_scope="module")

@@ -284,8 +284,13 @@ class Companion:
     async def compose(self, address: str, amount: int, fee_rate: int | None = None) -> Payment:
         """Compose a payment and store it.
 
-        The same payment composed again from the same coins is the stored one, at its stage.
+        The same payment composed again from the same coins is the stored one, at its stage. One
+        that is signed and was not noted as broadcast is gone on with whatever coins there are now:
+        it may be on its way already, and must not be paid twice.
         """
+        for payment in self.unfinished():
+            if payment.stage == SIGNED and (payment.address, payment.amount) == (address, amount):
+                return payment
         rate = fee_rate if fee_rate is not None else await self.estimate_fee_rate()
         async with self._wallet_lock:
             wallet = await self._wallet()

@@ -245,27 +245,38 @@ class AccountWallet:
             raise AddressError("the address is not valid on this network") from error
 
     def broadcast(self, transaction: bytes, electrum_url: str) -> str:
-        """Broadcast a signed transaction; return its id.
+        """Broadcast a signed transaction; return its id. One that is on the chain is no failure.
 
         Raises:
             ServerError: the server cannot be reached; the payment can be broadcast again later.
             BroadcastRefusedError: the network refused it, with its reason.
         """
         tx = bdk.Transaction(transaction)
+        txid = tx.compute_txid()
         client = connect(electrum_url)
         try:
             client.transaction_broadcast(tx)
         except bdk.ElectrumError.Protocol as error:
-            raise BroadcastRefusedError(refusal_reason(error)) from error
+            # A companion that died before it noted the broadcast does it again; in a block by now,
+            # the transaction is refused as one whose coins are spent.
+            if not _is_known(client, txid):
+                raise BroadcastRefusedError(refusal_reason(error)) from error
         except bdk.ElectrumError as error:
             raise ServerError(f"{electrum_url} did not take the transaction") from error
-        return str(tx.compute_txid())
+        return str(txid)
 
     def note_broadcast(self, transaction: bytes) -> None:
         """Count a transaction that was broadcast: its coins are spent, its change is pending."""
         seen = bdk.UnconfirmedTx(tx=bdk.Transaction(transaction), last_seen=int(time.time()))
         self._wallet.apply_unconfirmed_txs([seen])
         self._wallet.persist(self._store)
+
+
+def _is_known(client: bdk.ElectrumClient, txid: bdk.Txid) -> bool:
+    try:
+        return str(client.fetch_tx(txid).compute_txid()) == str(txid)
+    except bdk.ElectrumError:
+        return False
 
 
 def estimate_fee_rate(electrum_url: str) -> int:
