@@ -7,6 +7,7 @@ import contextlib
 import json
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
@@ -135,6 +136,9 @@ class Demo:
                 break
             if event["event"] == "stopped":
                 raise DemoError(f"the device stopped: {event['reason']}")
+        # Somebody has to read on: core writes an event for each process that starts or ends.
+        reader = threading.Thread(target=_read_on, args=(self.device,), daemon=True)
+        reader.start()
         client = AutomationClient(self.device.url, self.device.token)
         self.finger = Finger(client, self.evidence)
         self.evidence.note("first_screen_seconds", self.first_screen_s)
@@ -327,6 +331,12 @@ async def _events(device: StartedDevice) -> AsyncIterator[dict[str, Any]]:
         if not line:
             raise DemoError("the device did not start; see device.log")
         yield json.loads(line)
+
+
+def _read_on(device: StartedDevice) -> None:
+    with contextlib.suppress(ValueError):  # closed
+        for _ in device.events:
+            pass
 
 
 async def _until_up(finger: Finger) -> None:
