@@ -6,8 +6,9 @@ PYTHON := .venv/bin/python
 ARGS ?=
 ONLY ?=
 FUZZ_SECONDS ?= 60
+KILLS ?=
 
-.PHONY: help demo test check format bench fuzz docs screens lock clean setup setup-dev
+.PHONY: help demo test guarantees check format bench fuzz docs screens lock clean setup setup-dev
 
 help: ## Show this list.
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -17,6 +18,10 @@ demo: setup ## Pair, receive, pay and sign by QR on a private chain; then stay o
 
 test: setup-dev ## Run every test.
 	@$(PYTHON) -bb -m pytest --numprocesses auto --dist loadfile $(ARGS)
+
+guarantees: setup-dev ## Attack the device and report each guarantee by id (KILLS=5000 for a long run).
+	@$(PYTHON) -bb -m pytest --quiet --numprocesses auto --dist loadfile \
+	    --guarantees build/guarantees.json $(if $(KILLS),--kills $(KILLS) --timeout 0) $(ARGS)
 
 check: setup-dev ## Static checks: format, lint, types, import contracts, docs.
 	@.venv/bin/ruff format --check .

@@ -17,6 +17,9 @@ SEEDS = int(os.environ.get("RADIO_ADVERSARY_SEEDS", "6"))
 FIRST = int(os.environ.get("RADIO_ADVERSARY_FIRST", "0"))
 
 
+@pytest.mark.guarantee(
+    "L-2", "L-3", tried="a chip that drops, repeats, reorders, forges and looks for plain text"
+)
 @pytest.mark.parametrize("seed", range(FIRST, FIRST + SEEDS))
 def test_a_hostile_chip_costs_nothing_but_the_session(seed: int) -> None:
     bench = run_virtual(run_seed(seed))

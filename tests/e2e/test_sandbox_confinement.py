@@ -114,14 +114,21 @@ def everything(found: dict[str, str], *outcomes: str) -> bool:
     return bool(found)
 
 
+@pytest.mark.guarantee(
+    "ID-3",
+    "ID-5",
+    "S-7",
+    tried="all call numbers by raw system call, dangerous ones with arguments",
+)
 def test_every_call_that_is_not_listed_is_refused(probed: Probed) -> None:
-    """ID-3, ID-5, S-7: all call numbers by raw system call, dangerous ones with arguments."""
     for report in probed.reports.values():
         assert report["calls"] == {}
 
 
+@pytest.mark.guarantee(
+    "ID-5", tried="fork, vfork, clone with namespaces, clone3, exec; threads work"
+)
 def test_no_process_can_be_made_and_no_program_run(probed: Probed) -> None:
-    """ID-5: fork, vfork, clone with namespaces, clone3, exec; threads work."""
     for report in probed.reports.values():
         clone = dict(report["clone"])
         assert clone.pop("clone3") == "ENOSYS"
@@ -129,24 +136,30 @@ def test_no_process_can_be_made_and_no_program_run(probed: Probed) -> None:
         assert report["thread"] == "ok"
 
 
+@pytest.mark.guarantee(
+    "ID-5",
+    "X-3",
+    tried="terminal input, interface lists, leases on shared files, signals by descriptor",
+)
 def test_descriptors_cannot_be_used_to_signal_steal_or_stall(probed: Probed) -> None:
-    """ID-5, X-3: terminal input, interface lists, leases on shared files, signals by descriptor."""
     for report in probed.reports.values():
         ioctl = dict(report["ioctl"])
         assert ioctl.pop("F_GETFL") == "ok"
         assert everything(ioctl, "EPERM")
 
 
+@pytest.mark.guarantee("X-5", "H-3", tried="own files and memory are data")
 def test_nothing_that_was_written_can_be_executed(probed: Probed) -> None:
-    """X-5, H-3: own files and memory are data."""
     for report in probed.reports.values():
         memory = dict(report["memory"])
         assert memory.pop("mlock").startswith("ok")
         assert everything(memory, "EPERM", "EACCES", "errno 1", "errno 13")
 
 
+@pytest.mark.guarantee(
+    "ID-3", "L-1", tried="every family; the panel's listening socket is no way out either"
+)
 def test_no_socket_can_be_made_bound_or_connected(probed: Probed) -> None:
-    """ID-3, L-1: every family; the panel's listening socket is no way out either."""
     for name, report in probed.reports.items():
         network = dict(report["network"])
         page = network.pop("page", None)
@@ -160,8 +173,8 @@ def test_no_socket_can_be_made_bound_or_connected(probed: Probed) -> None:
         assert everything(network, "EPERM")
 
 
+@pytest.mark.guarantee("F-1", "F-2", tried="by name, by listing, upwards")
 def test_the_world_is_own_folder_and_libraries(probed: Probed) -> None:
-    """F-1, F-2: by name, by listing, upwards."""
     for report in probed.reports.values():
         files = report["files"]
         assert everything(files["read"], "ENOENT", "EACCES")
@@ -173,14 +186,16 @@ def test_the_world_is_own_folder_and_libraries(probed: Probed) -> None:
         assert everything(own, "ok")
 
 
+@pytest.mark.guarantee("F-3", tried="no links devices fifos sockets or modes")
 def test_no_links_devices_fifos_sockets_or_modes(probed: Probed) -> None:
-    """F-3."""
     for report in probed.reports.values():
         assert everything(report["files"]["kinds"], "EPERM")
 
 
+@pytest.mark.guarantee(
+    "F-4", "H-4", tried="also as the owner of the program's files, which an ordinary user is"
+)
 def test_nothing_outside_the_own_folder_can_be_written(probed: Probed) -> None:
-    """F-4, H-4: also as the owner of the program's files, which an ordinary user is."""
     for report in probed.reports.values():
         files = report["files"]
         assert everything(files["write"], "EACCES", "EROFS")
@@ -190,8 +205,10 @@ def test_nothing_outside_the_own_folder_can_be_written(probed: Probed) -> None:
     assert (probed.device.data / "idle/canary").read_text() == CANARY
 
 
+@pytest.mark.guarantee(
+    "ID-2", "ID-5", "H-4", tried="process 1 of its own world, nobody to signal, nothing of the host"
+)
 def test_a_process_sees_only_itself(probed: Probed) -> None:
-    """ID-2, ID-5, H-4: process 1 of its own world, nobody to signal, nothing of the host."""
     for report in probed.reports.values():
         own = report["self"]
         assert (own["pid"], own["parent"]) == (1, 0)
@@ -202,8 +219,10 @@ def test_a_process_sees_only_itself(probed: Probed) -> None:
         assert own["raise limit"] in ("EPERM", "ValueError")
 
 
+@pytest.mark.guarantee(
+    "ID-3", tried="standard streams, the loop's own three, and those of the order"
+)
 def test_a_process_holds_only_the_descriptors_it_was_given(probed: Probed) -> None:
-    """ID-3: standard streams, the loop's own three, and those of the order."""
     for name, report in probed.reports.items():
         own = report["self"]
         fds: dict[str, int] = own["fds"]
@@ -214,8 +233,8 @@ def test_a_process_holds_only_the_descriptors_it_was_given(probed: Probed) -> No
         assert sorted(kinds.values()) == ["?", "s", "s"]  # epoll, and the pair that wakes it
 
 
+@pytest.mark.guarantee("X-3", tried="limits are set")
 def test_limits_are_set(probed: Probed) -> None:
-    """X-3."""
     mib = 1 << 20
     for name, report in probed.reports.items():
         limits = report["self"]["limits"]
@@ -228,9 +247,11 @@ def test_limits_are_set(probed: Probed) -> None:
         assert limits["NOFILE"][0] <= (128 if name in ("app", "radio") else 1024)
 
 
+@pytest.mark.guarantee(
+    "S-1", "S-7", tried="capabilities, privileges, filter, user, dumps, namespaces, network"
+)
 @as_root
 def test_the_kernel_s_view_of_a_process(probed: Probed) -> None:
-    """S-1, S-7: capabilities, privileges, filter, user, dumps, namespaces, network."""
     users = set()
     for name in PROBES:
         pid = probed.device.pid(name)
@@ -260,9 +281,13 @@ def test_the_kernel_s_view_of_a_process(probed: Probed) -> None:
     assert len(users) == (len(PROBES) if probed.mode == "root" else 1)
 
 
+@pytest.mark.guarantee(
+    "F-1",
+    "F-4",
+    tried="read-only but for two places, where nothing is executed; no device, no set-uid",
+)
 @as_root
 def test_the_mounts_of_a_process(probed: Probed) -> None:
-    """F-1, F-4: read-only but for two places, where nothing is executed; no device, no set-uid."""
     for name in PROBES:
         mounts = {}
         lines = Path(f"/proc/{probed.device.pid(name)}/mountinfo").read_text().splitlines()
@@ -277,9 +302,9 @@ def test_the_mounts_of_a_process(probed: Probed) -> None:
         assert {path for path, flags in mounts.items() if "nodev" not in flags} == devices
 
 
+@pytest.mark.guarantee("ID-3", "S-1", tried="no file of the host stays open")
 @as_root
 def test_the_descriptors_of_a_process_from_outside(probed: Probed) -> None:
-    """ID-3, S-1: no file of the host stays open."""
     for name in PROBES:
         folder = Path(f"/proc/{probed.device.pid(name)}/fd")
         targets = {os.readlink(path).split(":")[0] for path in folder.iterdir()}
@@ -297,9 +322,9 @@ def wait_until_dead(pids: list[int], within_s: float) -> list[int]:
     return alive
 
 
+@pytest.mark.guarantee("ID-5", "X-1", tried="kill -9 core; nobody is left within a second")
 @pytest.mark.parametrize("mode", MODES)
 def test_every_process_dies_with_core(mode: str) -> None:
-    """ID-5, X-1: kill -9 core; nobody is left within a second."""
     roles = [Role(name=f"idle-{n}", module="idle", config={"canary": ""}) for n in range(3)]
     with running_device(*roles, mode=mode) as device:
         for role in roles:
@@ -311,9 +336,11 @@ def test_every_process_dies_with_core(mode: str) -> None:
         assert wait_until_dead([*outer, *inner], 1.0) == []
 
 
+@pytest.mark.guarantee(
+    "ID-2", tried="after the end of a process nothing of it is left, and its next start is another"
+)
 @pytest.mark.parametrize("mode", MODES)
 def test_a_process_dies_with_the_one_that_waits_for_it(mode: str) -> None:
-    """ID-2: after the end of a process nothing of it is left, and its next start is another."""
     with running_device(
         Role(name="idle", module="idle", config={"canary": ""}), mode=mode
     ) as device:
@@ -324,9 +351,9 @@ def test_a_process_dies_with_the_one_that_waits_for_it(mode: str) -> None:
         device.wait_for("a second start", lambda: device.events("process-started", "idle")[1:])
 
 
+@pytest.mark.guarantee("ID-5", tried="kill -9 core while its processes confine themselves")
 @pytest.mark.parametrize("mode", MODES)
 def test_core_may_die_at_any_moment_of_a_start(mode: str) -> None:
-    """ID-5: kill -9 core while its processes confine themselves."""
     libc = ctypes.CDLL(None, use_errno=True)
     assert libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0
     try:

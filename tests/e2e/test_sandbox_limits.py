@@ -51,8 +51,8 @@ def device(request: pytest.FixtureRequest) -> Iterator[Device]:
         yield device
 
 
+@pytest.mark.guarantee("X-3", "F-9", tried="one story, as the greedy ones keep what they took")
 def test_limits_hold_and_others_are_served(device: Device) -> None:
-    """X-3, F-9: one story, as the greedy ones keep what they took."""
     device.tell("bystander", "ask-measure-x")
 
     def take(name: str) -> dict[str, Any]:
@@ -109,8 +109,10 @@ def test_limits_hold_and_others_are_served(device: Device) -> None:
     assert {e["role"] for e in device.events("process-ended")} <= {"disk", *FATAL}
 
 
+@pytest.mark.guarantee(
+    "ID-5", "M-4", tried='the status that means "not confined" is not an app\'s to give'
+)
 def test_an_app_cannot_stop_the_device_and_the_filter_kills(device: Device) -> None:
-    """ID-5, M-4: the status that means "not confined" is not an app's to give."""
     wanted = {
         "exit-78": {EXIT_CRASHED},
         "x32": {KILLED_BY_FILTER},

@@ -31,6 +31,7 @@ MISSING: Final[dict[str, tuple[int, int | None]]] = {
 }
 
 
+@pytest.mark.guarantee("M-4", tried="each kernel feature taken away from the device in turn")
 @pytest.mark.parametrize("call", MISSING.values(), ids=MISSING)
 def test_the_device_stops_without(call: tuple[int, int | None]) -> None:
     idle = Role(name="idle", module="idle", config={"canary": ""})

@@ -152,16 +152,18 @@ def attack(device: Device) -> Attacked:
     )
 
 
+@pytest.mark.guarantee("X-3", "P-10", tried="limits hit only the sender")
 def test_another_app_is_served_quickly_through_every_attack(attacked: Attacked) -> None:
-    """X-3, P-10: limits hit only the sender."""
     for name, seen in attacked.bystander.items():
         assert seen["errors"] == [], name
         assert seen["slowest_s"] < QUICK_S, name
         assert seen["calls"] > 0, name
 
 
+@pytest.mark.guarantee(
+    "X-1", "X-3", tried="no descriptor stays in core, its memory does not grow, it does not spin"
+)
 def test_nobody_but_the_attacker_was_ended_and_core_lost_nothing(attacked: Attacked) -> None:
-    """X-1, X-3: no descriptor stays in core, its memory does not grow, it does not spin."""
     assert attacked.ended == ["attacker"]
     for name, (before, after) in attacked.descriptors.items():
         # Parked connections stay open, and answers that nobody reads wait as objects in core.
@@ -176,8 +178,10 @@ def test_nobody_but_the_attacker_was_ended_and_core_lost_nothing(attacked: Attac
     assert attacked.idle_ticks < 15  # half of 0.3 s
 
 
+@pytest.mark.guarantee(
+    "P-1", "P-2", "P-8", tried="the service's own count; unknown ids, forged kinds, other servers"
+)
 def test_what_is_not_granted_never_reaches_the_service(attacked: Attacked) -> None:
-    """P-1, P-2, P-8: the service's own count; unknown ids, forged kinds, other servers."""
     ids = {(app, kind, message) for app, kind, message, _ in attacked.log["seen"]}
     assert {kind for _, kind, _ in ids} == {"REQUEST", "CANCEL"}
     assert {message for _, kind, message in ids if kind == "REQUEST"} <= IDS_SEEN
@@ -187,8 +191,8 @@ def test_what_is_not_granted_never_reaches_the_service(attacked: Attacked) -> No
     assert sum(map(sum, (answers.values() for answers in found.values()))) > 500
 
 
+@pytest.mark.guarantee("ID-1", "ID-6", tried="ids in payload and words, kernel credentials")
 def test_identity_is_what_core_knows(attacked: Attacked) -> None:
-    """ID-1, ID-6: ids in payload and words, kernel credentials."""
     assert {app for app, *_ in attacked.log["seen"]} == {ATTACKER, BYSTANDER}
     assert all(len(numbers) == 1 for numbers in attacked.log["instances"].values())
     found = attacked.results["identity"]
@@ -198,15 +202,19 @@ def test_identity_is_what_core_knows(attacked: Attacked) -> None:
     assert found["peer"] == 0  # core has no number in the app's world
 
 
+@pytest.mark.guarantee(
+    "P-1",
+    "ID-4",
+    tried="servers of others, names with tricks, thousands of names, core's own kinds",
+)
 def test_names_lead_only_where_the_manifest_says(attacked: Attacked) -> None:
-    """P-1, ID-4: servers of others, names with tricks, thousands of names, core's own kinds."""
     found = dict(attacked.results["names"])
     assert found.pop("control answers") == "silence"
     assert set(found.values()) == {DENIED}
 
 
+@pytest.mark.guarantee("P-8", "H-6", tried="malformed frames change nothing")
 def test_malformed_frames_change_nothing(attacked: Attacked) -> None:
-    """P-8, H-6."""
     found = attacked.results["headers"]
     assert found["usable"]
     # Only well-formed frames of kinds that a client may not send are answered.
@@ -215,8 +223,10 @@ def test_malformed_frames_change_nothing(attacked: Attacked) -> None:
     assert [found[name] for name in ("too long", "longest", "empty")] == ["closed"] * 3
 
 
+@pytest.mark.guarantee(
+    "X-4", "X-5", "ID-3", tried="no other descriptor, no second one, no cut ancillary data"
+)
 def test_only_fully_sealed_memory_objects_pass(attacked: Attacked) -> None:
-    """X-4, X-5, ID-3: no other descriptor, no second one, no cut ancillary data."""
     found = dict(attacked.results["descriptors"])
     assert found.pop("sealed as it must be") == "REPLY"
     assert found.pop("write to what was sent") == "EPERM"
@@ -228,8 +238,8 @@ def test_only_fully_sealed_memory_objects_pass(attacked: Attacked) -> None:
     assert set(found.values()) == {MALFORMED}
 
 
+@pytest.mark.guarantee("ID-1", "ID-2", tried="a client cannot answer or reuse a correlation")
 def test_a_client_cannot_answer_or_reuse_a_correlation(attacked: Attacked) -> None:
-    """ID-1, ID-2."""
     found = dict(attacked.results["answers"])
     assert found.pop("usable")
     assert found.pop("again") == "REPLY"
@@ -238,8 +248,8 @@ def test_a_client_cannot_answer_or_reuse_a_correlation(attacked: Attacked) -> No
     assert set(found.values()) == {MALFORMED}
 
 
+@pytest.mark.guarantee("P-10", "X-3", tried="floods are held back at their source")
 def test_floods_are_held_back_at_their_source(attacked: Attacked) -> None:
-    """P-10, X-3."""
     flood = attacked.results["flood"]
     assert flood["sent"] < 10_000
     assert flood["blocked"] > 0
@@ -248,8 +258,8 @@ def test_floods_are_held_back_at_their_source(attacked: Attacked) -> None:
     assert attacked.log["cancelled"] > 0
 
 
+@pytest.mark.guarantee("P-10", tried="on all its connections together")
 def test_one_app_cannot_fill_a_server_s_queue(attacked: Attacked) -> None:
-    """P-10: on all its connections together."""
     found = attacked.results["park"]
     assert found["connections"] <= MAX_CONNECTIONS
     assert set(found["answers"]) == {BUSY}
@@ -257,22 +267,24 @@ def test_one_app_cannot_fill_a_server_s_queue(attacked: Attacked) -> None:
     assert attacked.results["unpark"]["usable"]
 
 
+@pytest.mark.guarantee(
+    "X-6", tried="answers refused by the asker's socket options, answers that are not read"
+)
 def test_answers_that_cannot_be_delivered_hurt_only_the_asker(attacked: Attacked) -> None:
-    """X-6: answers refused by the asker's socket options, answers that are not read."""
     found = attacked.results["refuse-descriptors"]
     if found["option"] == "ok":  # Linux 6.16 and later
         assert found["answer"] == "closed"
     assert attacked.results["never-read"]["sent"] > MAX_PENDING_PER_CALLER
 
 
+@pytest.mark.guarantee("P-10", tried="the other app's wait is not pushed out")
 def test_waiting_for_a_service_that_is_not_ready_is_limited_by_process(attacked: Attacked) -> None:
-    """P-10: the other app's wait is not pushed out."""
     assert attacked.results["wait-for-late"]["refused"] == 200 - MAX_CONNECTIONS
     assert attacked.late == "connected"
 
 
+@pytest.mark.guarantee("X-6", tried="a process that does not read its control channel is ended")
 def test_a_process_that_does_not_read_its_control_channel_is_ended(attacked: Attacked) -> None:
-    """X-6."""
     assert "attacker" in attacked.ended
     assert MAX_QUEUED_FRAMES <= 1024
 
@@ -294,8 +306,13 @@ def ask(device: Device, kind: str, name: str) -> dict[str, Any]:
     return outcome
 
 
+@pytest.mark.guarantee(
+    "ID-2",
+    "X-1",
+    "X-2",
+    tried="one story, in order, as each end of the service delays its next start",
+)
 def test_services_that_break_the_rules_leave_nobody_waiting(betrayed: Device) -> None:
-    """ID-2, X-1, X-2: one story, in order, as each end of the service delays its next start."""
     device = betrayed
     # A parked request dies with its process; the next start, another instance, inherits nothing.
     device.tell("reborn", "go-die")
@@ -335,8 +352,8 @@ def test_services_that_break_the_rules_leave_nobody_waiting(betrayed: Device) ->
         assert ask(device, "big", name)["result"] == "Blob"
 
 
+@pytest.mark.guarantee("P-3", "P-6", "ID-4", tried="unknown messages and servers, names of others")
 def test_a_manifest_that_asks_for_more_stops_the_start() -> None:
-    """P-3, P-6, ID-4: unknown messages and servers, names of others."""
     cases = {
         "has no message": {"permissions": {"os/core": ["ReadEverything"]}},
         "no server": {"permissions": {"os/hidden": ["Thing"]}},

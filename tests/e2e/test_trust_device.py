@@ -161,6 +161,15 @@ def unlock(device: Running) -> None:
     device.client.wait("home")
 
 
+@pytest.mark.guarantee(
+    "ID-1",
+    "S-3",
+    "U-2",
+    "U-5",
+    "U-8",
+    "U-12",
+    tried="the Bitcoin app in other hands: locked, forging screens, reusing an approval, flooding",
+)
 def test_an_app_in_other_hands_gets_no_further_than_its_rights(taken: Running) -> None:
     """One story: locked, unlocked, asking, flooding. The code in the sandbox is the attacker's."""
     order(taken, "locked")
@@ -253,6 +262,7 @@ def data(first_start: Path, tmp_path: Path) -> Path:
     return shutil.copytree(first_start, tmp_path / "device")
 
 
+@pytest.mark.guarantee("X-2", tried="security and panel killed while unlocked")
 @pytest.mark.parametrize("role", ["security", "panel"])
 def test_the_death_of_a_pillar_stops_the_device_and_it_starts_locked(data: Path, role: str) -> None:
     store_seed(data)
@@ -265,6 +275,7 @@ def test_the_death_of_a_pillar_stops_the_device_and_it_starts_locked(data: Path,
         assert running.screen() == "unlock"
 
 
+@pytest.mark.guarantee("S-4", tried="security killed during a guess, at two moments")
 def test_a_kill_during_a_guess_never_gives_one_back(data: Path) -> None:
     vault = store_seed(data)
     counted = []
@@ -306,6 +317,7 @@ def answer_quiz(running: Running, words: list[str]) -> str:
         running.client.press(target)
 
 
+@pytest.mark.guarantee("S-9", tried="security killed while the first seed is stored")
 def test_a_kill_while_the_seed_is_stored_leaves_it_whole_or_absent(data: Path) -> None:
     for delay_s in (0.05, 0.2):
         with device(data) as running:

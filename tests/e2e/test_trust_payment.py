@@ -36,6 +36,7 @@ async def ends(companion: Companion, payment: Payment) -> str:
             return error.code
 
 
+@pytest.mark.guarantee("X-1", tried="the app killed as the person's hold completes")
 @pytest.mark.parametrize("delay_s", [0.0, 0.05])
 async def test_an_app_killed_after_the_approval_leaves_nobody_waiting(
     funded: Demo, delay_s: float
@@ -61,6 +62,7 @@ async def test_an_app_killed_after_the_approval_leaves_nobody_waiting(
     await funded.finger.wait("home")
 
 
+@pytest.mark.guarantee("X-1", "U-7", tried="the link killed while the review is shown")
 async def test_a_link_killed_under_a_review_signs_nothing(funded: Demo) -> None:
     payment = await funded.companion.compose(SHOP, 2_000_000, 2)
     asking = asyncio.create_task(ends(funded.companion, payment))

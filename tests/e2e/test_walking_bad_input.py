@@ -321,6 +321,9 @@ def test_a_port_in_use_is_named(tmp_path: Path) -> None:
     assert json.loads(run.stdout)["error"] == "port-busy"
 
 
+@pytest.mark.guarantee(
+    "M-1", tried="a production directory opened for development, and the reverse"
+)
 def test_a_data_directory_is_one_device_of_one_kind(tmp_path: Path) -> None:
     first = start_device(settings(tmp_path), journal=subprocess.DEVNULL)
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -42,6 +43,7 @@ def test_duplicates_and_order_do_not_change_a_record(
     assert {r for r in out if r is not None} == {record}
 
 
+@pytest.mark.guarantee("L-9", "H-6", tried="hostile chunks")
 @given(
     packets=st.lists(
         st.tuples(

@@ -47,12 +47,14 @@ def test_a_frame_survives_the_wire(frame: Frame) -> None:
     assert parse_frame_untrusted(encode_frame(frame)) == frame
 
 
+@pytest.mark.guarantee("H-6", "P-8", tried="random bytes as frames")
 @given(st.binary(max_size=HEADER.size + 64))
 def test_random_bytes_are_a_frame_or_a_frame_error(data: bytes) -> None:
     with contextlib.suppress(FrameError):
         assert encode_frame(parse_frame_untrusted(data)) == data
 
 
+@pytest.mark.guarantee("P-8", tried="every header byte changed")
 @given(FRAMES, st.integers(0, HEADER.size - 1), st.integers(1, 255))
 def test_a_changed_header_byte_never_gives_another_encoding(
     frame: Frame, at: int, change: int
@@ -63,6 +65,7 @@ def test_a_changed_header_byte_never_gives_another_encoding(
         assert encode_frame(parse_frame_untrusted(bytes(data))) == data
 
 
+@pytest.mark.guarantee("H-6", tried="random bytes as messages of every type")
 @pytest.mark.parametrize("kind", MESSAGES, ids=lambda kind: kind.__name__)
 @given(data=st.binary(max_size=64))
 def test_random_bytes_are_a_message_or_a_frame_error(kind: type[Message], data: bytes) -> None:
@@ -89,6 +92,7 @@ def test_well_formed_values_of_another_shape_are_refused_or_round_trip(
         ) == decode_message_untrusted(kind, data)
 
 
+@pytest.mark.guarantee("P-3", "H-6", tried="random manifests")
 @given(st.text(max_size=200))
 def test_random_text_is_no_manifest(text: str) -> None:
     from primegap.keyos.errors import ManifestError

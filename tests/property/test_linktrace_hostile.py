@@ -6,6 +6,7 @@ import json
 import tempfile
 from pathlib import Path
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
@@ -57,6 +58,7 @@ def test_only_listed_types_get_through(
             assert isinstance(value, bool)
 
 
+@pytest.mark.guarantee("H-2", tried="secrets in every field of a trace")
 @settings(max_examples=50, deadline=None)
 @given(secret=st.binary(min_size=8, max_size=40), name=st.sampled_from(sorted(FACTS)))
 def test_a_secret_in_any_field_does_not_reach_the_file(secret: bytes, name: str) -> None:

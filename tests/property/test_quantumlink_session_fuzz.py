@@ -6,6 +6,7 @@ can make an engine hold stays within the limits.
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -131,6 +132,7 @@ def use_streams(peer: ScriptedPeer, number: int) -> None:
         pass
 
 
+@pytest.mark.guarantee("L-9", tried="random frames of a paired peer")
 @SOME
 @given(
     script=st.lists(
@@ -189,6 +191,7 @@ def test_a_damaged_body_of_a_paired_peer(
     assert_bounded(peer)
 
 
+@pytest.mark.guarantee("L-3", tried="random records of nobody")
 @SOME
 @given(
     st.lists(

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 import cbor2
+import pytest
 from hypothesis import HealthCheck, assume, event, given, settings
 from hypothesis import strategies as st
 
@@ -286,6 +287,7 @@ def test_other_bytes_raise_the_format_error_and_nothing_else(data: bytes) -> Non
     raise AssertionError("no screen is made of such bytes")
 
 
+@pytest.mark.guarantee("U-5", tried="an encoded screen with bytes changed")
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(screen=screens(), data=st.data())
 def test_a_changed_encoding_is_another_screen_or_none(screen: Screen, data: st.DataObject) -> None:
@@ -331,6 +333,7 @@ steps = st.tuples(
 )
 
 
+@pytest.mark.guarantee("U-9", tried="random sequences of touches")
 @settings(max_examples=200, deadline=None)
 @given(sequence=st.lists(steps, max_size=40), turned=st.booleans())
 def test_no_sequence_of_touches_confirms_without_a_full_hold(

@@ -6,6 +6,7 @@ import asyncio
 from pathlib import Path
 from typing import Final
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -28,6 +29,7 @@ STEPS: Final = st.lists(
 )
 
 
+@pytest.mark.guarantee("U-1", "U-3", tried="random sequences of requests for the screen")
 @settings(max_examples=150, deadline=None)
 @given(steps=STEPS)
 def test_what_is_on_top_is_always_the_one_that_may_be(
@@ -81,6 +83,7 @@ USES: Final = st.builds(
 NUMBERS: Final = st.sampled_from([bytes([n]) * 16 for n in range(3)] + [b"", bytes(17)])
 
 
+@pytest.mark.guarantee("U-5", tried="random sequences of approvals and uses")
 @settings(max_examples=200, deadline=None)
 @given(
     steps=st.lists(

@@ -143,6 +143,7 @@ def drop_input(psbt: bytes) -> bytes:
     return raw_psbt(transaction.serialise(), *(part.serialise() for part in maps))
 
 
+@pytest.mark.guarantee("U-6", tried="bytes swapped between review and signature")
 @pytest.mark.parametrize("name", SWAPS)
 def test_bytes_swapped_after_the_approval(name: str) -> None:
     device = Device()
@@ -163,6 +164,7 @@ def test_one_transaction_explained_in_two_ways_has_two_digests() -> None:
         device.sign(bare)
 
 
+@pytest.mark.guarantee("U-6", tried="fields added after the approval")
 def test_fields_added_after_the_approval_change_no_signature() -> None:
     device = Device()
     device.receive(PSBT)
@@ -402,6 +404,7 @@ def test_a_mark_of_being_finished_does_not_hide_a_coin() -> None:
         Device().receive(edit_input(PSBT, 0, InputField.FINAL_SCRIPT_WITNESS, witness))
 
 
+@pytest.mark.guarantee("U-5", "U-6", tried="an approval used as a key")
 def test_an_approval_is_not_a_key() -> None:
     """With the approved digest but without the signer nothing can be signed."""
     shown = Device().receive(PSBT)

@@ -163,6 +163,7 @@ def test_keys_that_are_not_an_accounts(key: str) -> None:
     assert caught.value.__suppress_context__
 
 
+@pytest.mark.guarantee("H-1", tried="pickle and copy of a signer")
 @pytest.mark.parametrize("act", [pickle.dumps, copy.copy, copy.deepcopy])
 def test_a_signer_is_neither_copied_nor_stored(act: Callable[[object], object]) -> None:
     signer = AccountSigner.from_entropy(ENTROPY, Network.REGTEST, 0)
@@ -170,6 +171,7 @@ def test_a_signer_is_neither_copied_nor_stored(act: Callable[[object], object]) 
         act(signer)
 
 
+@pytest.mark.guarantee("H-1", tried="repr and str of a signer")
 def test_a_signer_shows_nothing() -> None:
     signer = AccountSigner.from_entropy(ENTROPY, Network.REGTEST, 0)
     assert repr(signer) == str(signer) == f"{signer}" == "<AccountSigner>"

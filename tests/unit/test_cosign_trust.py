@@ -53,6 +53,7 @@ def put(image: bytes, at: int, data: bytes) -> bytes:
     return image[:at] + data + image[at + len(data) :]
 
 
+@pytest.mark.guarantee("A-1", "A-2", tried="every row of the trust table")
 @pytest.mark.parametrize(
     ("image", "known", "expected"),
     [
@@ -105,6 +106,9 @@ REFUSED = {
 }
 
 
+@pytest.mark.guarantee(
+    "A-1", "A-2", tried="one key twice, slots swapped, unknown keys, malformed headers"
+)
 @pytest.mark.parametrize("image", REFUSED.values(), ids=REFUSED.keys())
 def test_everything_else_is_an_error(image: bytes) -> None:
     with pytest.raises(ImageError):

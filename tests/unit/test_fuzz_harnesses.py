@@ -13,6 +13,7 @@ FROM_CODE = {"manifests", "pictures", "screens"}
 "These seeds are what our code once made; they may differ from what it makes today."
 
 
+@pytest.mark.guarantee("H-6", tried="every decoder with its fuzzing seeds and mutations")
 @pytest.mark.parametrize("name", HARNESSES)
 def test_a_harness_takes_its_seeds_and_what_becomes_of_them(name: str) -> None:
     run = HARNESSES[name]()

@@ -34,6 +34,7 @@ def test_a_good_manifest_is_read() -> None:
     assert PermissionTable([manifest]).allows("app", "app/one", 1)
 
 
+@pytest.mark.guarantee("P-3", tried="one fault of each kind in a good manifest")
 @pytest.mark.parametrize(
     ("old", "new"),
     [
@@ -59,6 +60,7 @@ def test_a_manifest_with_one_fault_is_refused_as_a_whole(old: str, new: str) -> 
         parse_manifest_untrusted(GOOD.replace(old, new).encode())
 
 
+@pytest.mark.guarantee("P-3", "P-6", "ID-4", tried="names, ids and servers of another")
 def test_manifests_are_checked_against_each_other() -> None:
     one = parse_manifest_untrusted(GOOD.encode())
     with pytest.raises(ManifestError, match="taken"):

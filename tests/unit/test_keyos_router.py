@@ -46,6 +46,7 @@ def only_error(actions: Sequence[object], status: Status) -> None:
     assert action.frame.words[0] == status
 
 
+@pytest.mark.guarantee("P-1", tried="the router's decision for every role, server and id")
 def test_every_message_that_is_not_granted_reaches_no_service() -> None:
     table = builtin_table()
     servers = {s: m.role for m in table.manifests.values() for s in m.servers}
@@ -68,6 +69,7 @@ def test_every_message_that_is_not_granted_reaches_no_service() -> None:
                     only_error(actions, Status.DENIED)
 
 
+@pytest.mark.guarantee("ID-1", tried="identities in the message")
 def test_the_caller_is_what_core_knows_and_not_what_the_message_says(router: Router) -> None:
     router.process_started("security")
     instance = router.process_started("bitcoin")
@@ -123,6 +125,7 @@ def test_limits_hit_only_the_sender(router: Router) -> None:
     assert refusal.value.status is Status.BUSY
 
 
+@pytest.mark.guarantee("X-1", tried="a service that dies with requests in hand")
 def test_a_dead_service_wakes_its_callers(router: Router) -> None:
     security = router.process_started("security")
     connection = router.open_connection(router.process_started("bitcoin"), "os/security")
@@ -134,6 +137,7 @@ def test_a_dead_service_wakes_its_callers(router: Router) -> None:
     assert router.client_frame(connection, request(6)) == []
 
 
+@pytest.mark.guarantee("ID-2", "X-1", tried="a late answer for a dead caller")
 def test_a_dead_caller_is_cancelled_and_its_late_answer_goes_nowhere(router: Router) -> None:
     router.process_started("security")
     bitcoin = router.process_started("bitcoin")
@@ -148,6 +152,7 @@ def test_a_dead_caller_is_cancelled_and_its_late_answer_goes_nowhere(router: Rou
     assert router.service_frame("security", reply(asked.frame.correlation)) == []
 
 
+@pytest.mark.guarantee("P-4", "S-6", tried="the reviewed table of holders against the manifests")
 def test_secret_bearing_messages_have_exactly_the_reviewed_holders() -> None:
     table = builtin_table()
     holders: dict[str, set[str]] = {}

@@ -40,6 +40,7 @@ def vault(tmp_path: Path) -> Vault:
     return made
 
 
+@pytest.mark.guarantee("S-2", "S-10", tried="published vectors")
 def test_app_seeds_equal_the_published_vectors() -> None:
     # keyos-model, section 17
     zero16, zero32 = bytes(16), bytes(32)
@@ -69,6 +70,7 @@ def test_the_right_pin_opens_and_resets_the_counter(vault: Vault) -> None:
     assert vault.attempts_left == MAX_ATTEMPTS
 
 
+@pytest.mark.guarantee("S-4", "S-9", tried="ten wrong PINs")
 def test_the_tenth_wrong_pin_wipes(vault: Vault, tmp_path: Path) -> None:
     for _ in range(MAX_ATTEMPTS - 1):
         with pytest.raises(WrongPinError):
@@ -79,6 +81,7 @@ def test_the_tenth_wrong_pin_wipes(vault: Vault, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.guarantee("S-4", tried="a look at the counter from inside the comparison")
 def test_an_attempt_is_counted_before_the_pin_is_looked_at(
     vault: Vault, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -102,6 +105,7 @@ def test_a_counter_that_cannot_be_written_means_no_try(
         vault.open("123456")
 
 
+@pytest.mark.guarantee("S-4", tried="the counter's file removed")
 def test_a_removed_counter_leaves_one_try(vault: Vault, tmp_path: Path) -> None:
     (tmp_path / "attempts").unlink()
     assert vault.attempts_left == 1
@@ -122,6 +126,7 @@ def test_without_the_device_key_the_vault_is_noise(vault: Vault, tmp_path: Path)
         vault.open("123456")
 
 
+@pytest.mark.guarantee("S-9", tried="the vault damaged at every place")
 @pytest.mark.parametrize("offset", [0, 5, 9, 12, 13, 30, 60])
 def test_a_damaged_vault_never_opens(vault: Vault, tmp_path: Path, offset: int) -> None:
     data = bytearray((tmp_path / "vault").read_bytes())
@@ -140,6 +145,7 @@ def test_a_second_seed_never_replaces_the_first(vault: Vault) -> None:
 USE = Use(instance=7, content=bytes(32), network="regtest", account=0)
 
 
+@pytest.mark.guarantee("U-5", tried="a grant taken for something else")
 @pytest.mark.parametrize(
     "other",
     [
@@ -160,6 +166,7 @@ def test_a_grant_is_for_one_process_one_content_one_key_and_one_use(other: Use) 
     assert not grants.take(number, USE, now_s=1)
 
 
+@pytest.mark.guarantee("U-5", tried="a grant taken late")
 def test_a_grant_expires_and_is_lost_at_lock() -> None:
     grants = Grants()
     assert grants.approve(bytes(16), USE, now_s=0)

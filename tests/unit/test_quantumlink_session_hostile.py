@@ -322,6 +322,7 @@ def test_a_forged_reply_does_not_spoil_an_attempt(start: str, forged_kind: Hands
 # --- pairing ---
 
 
+@pytest.mark.guarantee("L-4", tried="a forged pairing while paired")
 def test_a_forged_pairing_leaves_a_live_session_alone() -> None:
     pair = LinkPair()
     pair.connect()
@@ -362,6 +363,7 @@ def test_a_forged_pairing_cannot_end_ours() -> None:
     exchange(pair)
 
 
+@pytest.mark.guarantee("L-3", "L-4", tried="a replayed pairing")
 def test_a_replayed_pairing_is_ignored_even_with_bytes_behind_it() -> None:
     pair = LinkPair()
     pair.b.engine.arm_pairing(PairingToken(TOKEN))

@@ -192,6 +192,7 @@ def test_developer_wipes_even_under_a_full_image_and_leaves_an_empty_chip_alone(
     assert memory.seal == WIPED
 
 
+@pytest.mark.guarantee("A-2", tried="one key twice, known key alone in slot 2, slots swapped")
 @pytest.mark.parametrize(
     ("image", "signers"),
     [
@@ -220,6 +221,7 @@ def high_s(image: bytes) -> bytes:
     return image[:111] + s.to_bytes(32) + image[143:]
 
 
+@pytest.mark.guarantee("A-1", tried="every malformed header")
 @pytest.mark.parametrize(
     "image",
     [

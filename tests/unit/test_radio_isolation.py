@@ -21,6 +21,7 @@ def loaded_modules(probe: str) -> set[str]:
     return set(done.stdout.split())
 
 
+@pytest.mark.guarantee("L-1", "H-7", tried="everything that the chip's process imports")
 def test_the_chip_loads_nothing_of_the_device_or_of_the_secure_link() -> None:
     loaded = loaded_modules(PROBE)
     assert "primegap.radio.gatt" in loaded

@@ -154,6 +154,7 @@ def judge(request: pytest.FixtureRequest, machine: str) -> Filter:
     return Filter(request.param, machine)
 
 
+@pytest.mark.guarantee("ID-5", "S-7", tried="every call number through the filter's own program")
 @pytest.mark.parametrize("profile", PROFILES)
 def test_exactly_the_listed_calls_pass_and_every_other_number_is_refused(
     profile: str, machine: str
@@ -177,6 +178,7 @@ def test_calls_that_lead_out_are_refused_whatever_the_profile(judge: Filter) -> 
     assert not FORBIDDEN.keys() & NUMBERS.keys()
 
 
+@pytest.mark.guarantee("ID-3", tried="sockets in each profile's filter")
 def test_only_the_panel_listens_and_accepts(machine: str) -> None:
     for profile in PROFILES:
         judge = Filter(profile, machine)

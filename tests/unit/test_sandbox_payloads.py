@@ -58,6 +58,7 @@ BOMBS: Final = {
 }
 
 
+@pytest.mark.guarantee("H-6", "X-3", tried="payloads made to keep a service busy")
 @pytest.mark.parametrize("bomb", BOMBS.values(), ids=BOMBS)
 @pytest.mark.parametrize("place", [0, 1, 2, None])
 def test_a_bomb_is_refused_at_once(bomb: bytes, place: int | None) -> None:

@@ -102,6 +102,7 @@ def test_the_encoding_is_what_the_standard_says() -> None:
     assert screen_digest(screen) == hashlib.sha256(b"primegap/screen/1\0" + expected).digest()
 
 
+@pytest.mark.guarantee("U-5", tried="every field of a screen changed")
 def test_the_digest_covers_whatever_is_shown() -> None:
     variants = [
         EVERYTHING,
@@ -179,6 +180,7 @@ def test_the_system_names_the_app() -> None:
     )
 
 
+@pytest.mark.guarantee("U-12", "U-2", tried="screens only the system may show")
 @pytest.mark.parametrize(
     "screen",
     [

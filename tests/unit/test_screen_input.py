@@ -193,6 +193,7 @@ def spoil_by_new_content(hand: Hand) -> None:
     hand.show(Screen("confirm", "Sign!", CONFIRM.items, CONFIRM.buttons, confirm=True))
 
 
+@pytest.mark.guarantee("U-9", tried="holds spoilt by leaving, losing, changing")
 @pytest.mark.parametrize(
     "spoil",
     [
@@ -235,6 +236,7 @@ def test_a_hold_counts_from_when_the_page_was_visible_long_enough() -> None:
     assert hand.machine.tick(now_s=hand.now_s) == pressed("sign")
 
 
+@pytest.mark.guarantee("U-9", tried="a tap before the minimum time")
 def test_a_tap_that_begins_before_the_minimum_time_confirms_nothing() -> None:
     hand = Hand(TAP_CONFIRM, wait_s=MIN_DISPLAY_S - 0.01)
     assert hand.tap("pay", for_s=2) is None
@@ -246,6 +248,7 @@ def test_refusing_is_always_possible() -> None:
     assert Hand(CONFIRM, wait_s=0).tap("reject") == pressed("reject")
 
 
+@pytest.mark.guarantee("U-5", "U-9", tried="an equal question put in place of the first")
 def test_an_equal_confirmation_of_another_request_starts_over() -> None:
     hand = Hand(TAP_CONFIRM)
     hand.show(TAP_CONFIRM, new=True)
@@ -263,6 +266,7 @@ def test_a_screen_that_slips_under_the_finger_is_not_pressed() -> None:
         assert hand.up(name) is None
 
 
+@pytest.mark.guarantee("U-9", tried="pages turned too fast")
 def test_each_page_must_be_visible_for_the_minimum_time() -> None:
     hand = Hand(LONG)
     pages = len(layout(LONG).pages)

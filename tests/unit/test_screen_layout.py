@@ -324,6 +324,7 @@ def test_a_filling_spacer_pushes_the_rest_down() -> None:
     assert button(page, "ok").rect.top - below == theme.GAP
 
 
+@pytest.mark.guarantee("U-10", tried="text from outside in every place")
 def test_text_from_outside_is_marked_wherever_it_stands() -> None:
     evil = untrusted("evil")
     page = only_page(

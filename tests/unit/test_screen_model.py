@@ -134,6 +134,7 @@ def test_values_are_frozen() -> None:
         Text("a").text = "b"  # type: ignore[misc]
 
 
+@pytest.mark.guarantee("H-1", tried="repr of items with secrets")
 def test_secrets_are_not_in_the_representation() -> None:
     screen = Screen("a", "b", (Words(("abandon", "zoo")), Qr("SECRET", secret=True)))
     assert "abandon" not in repr(screen)
@@ -165,6 +166,7 @@ def test_a_confirmation_names_its_approving_button() -> None:
 # -- texts from outside ----------------------------------------------------------------------------
 
 
+@pytest.mark.guarantee("U-10", tried="control, bidi and look-alike characters")
 @pytest.mark.parametrize(
     ("raw", "expected"),
     [
@@ -192,6 +194,7 @@ def test_text_from_outside_is_neutralised(raw: str, expected: str) -> None:
     assert Untrusted(raw).text == expected
 
 
+@pytest.mark.guarantee("U-10", tried="texts beyond the limit")
 def test_text_from_outside_is_cut_visibly() -> None:
     assert neutralise("a" * 50, 10) == "a" * 9 + CUT
     assert neutralise("a" * 10, 10) == "a" * 10
@@ -204,6 +207,7 @@ def test_text_from_outside_is_quoted() -> None:
     assert shown("me") == "me"
 
 
+@pytest.mark.guarantee("U-10", tried="every character that may be shown")
 def test_no_showable_character_is_invisible_or_ambiguous() -> None:
     assert REPLACEMENT not in SHOWABLE
     assert all(char.isprintable() for char in SHOWABLE)

@@ -123,6 +123,7 @@ async def quiet(task: asyncio.Task[Any]) -> None:
 # -- pairing -------------------------------------------------------------------------------------
 
 
+@pytest.mark.guarantee("L-4", "U-7", tried="pairing without the code, calls without consent")
 async def test_nobody_pairs_without_the_code_and_nobody_is_served_without_a_touch(
     device: Bench, phone: Phone, radio: Radio, tmp_path: Path
 ) -> None:
@@ -156,6 +157,7 @@ async def test_nobody_pairs_without_the_code_and_nobody_is_served_without_a_touc
     assert not peer_on_disk(tmp_path)
 
 
+@pytest.mark.guarantee("L-4", tried="a confirmation for another session")
 async def test_a_pairing_is_confirmed_in_its_own_session_or_not_at_all(
     device: Bench, phone: Phone, tmp_path: Path
 ) -> None:
@@ -176,6 +178,7 @@ async def test_a_pairing_is_confirmed_in_its_own_session_or_not_at_all(
     assert "pair" in str(home)
 
 
+@pytest.mark.guarantee("L-4", tried="a session swapped under the question")
 async def test_a_session_that_replaces_another_under_the_question_is_not_admitted(
     device: Bench, phone: Phone, tmp_path: Path
 ) -> None:
@@ -231,6 +234,7 @@ async def test_a_pairing_that_cannot_be_stored_is_none(
     assert not peer_on_disk(tmp_path)
 
 
+@pytest.mark.guarantee("L-5", tried="processes killed around an unpairing")
 async def test_what_is_unpaired_stays_so_whatever_dies(
     device: Bench, phone: Phone, tmp_path: Path
 ) -> None:
@@ -247,6 +251,7 @@ async def test_what_is_unpaired_stays_so_whatever_dies(
     assert device.links[-1]._store.peer is None
 
 
+@pytest.mark.guarantee("L-3", "L-9", tried="noise from the air at the link service")
 async def test_garbage_from_the_air_changes_nothing(
     device: Bench, radio: Radio, tmp_path: Path
 ) -> None:
@@ -264,6 +269,7 @@ async def test_garbage_from_the_air_changes_nothing(
 # -- what a paired companion gets ----------------------------------------------------------------
 
 
+@pytest.mark.guarantee("U-7", "L-8", tried="disclosures asked for by the companion")
 async def test_every_first_disclosure_needs_a_touch_and_ends_with_the_pairing(
     device: Bench, phone: Phone
 ) -> None:
@@ -363,6 +369,7 @@ async def test_a_companion_that_asks_again_under_the_question_shares_it(
         assert device.shown()["id"] == "home"
 
 
+@pytest.mark.guarantee("U-8", "S-3", tried="calls to a locked device")
 async def test_a_locked_device_answers_no_call_even_from_memory(
     device: Bench, phone: Phone, wallet: Wallet
 ) -> None:
@@ -413,6 +420,7 @@ async def test_what_cannot_be_shown_is_not_signed(
     await device.wait("home")
 
 
+@pytest.mark.guarantee("L-9", "U-7", "H-6", tried="hostile calls of a paired companion")
 async def test_hostile_calls_end_and_kill_nothing(device: Bench, phone: Phone) -> None:
     await paired(device, phone)
     bodies = [
@@ -498,6 +506,7 @@ async def take(app: Process) -> link.RemoteCall:
         return await app.call(link.NextCall(), link.RemoteCall)
 
 
+@pytest.mark.guarantee("X-1", "L-6", tried="a call whose app is killed")
 async def test_a_call_whose_app_died_is_ended_and_goes_to_nobody_else(
     hollow: Bench, radio: Radio
 ) -> None:
@@ -565,6 +574,7 @@ async def test_an_app_that_lies_to_the_link_hurts_itself(hollow: Bench, radio: R
     await phone.close()
 
 
+@pytest.mark.guarantee("L-9", "X-6", tried="calls without end")
 async def test_calls_without_end_wait_in_the_companion(hollow: Bench, radio: Radio) -> None:
     phone = Phone(radio)
     app = await hollow.puppet("bitcoin")
@@ -625,6 +635,7 @@ async def test_storage_that_fails_is_said_and_tried_again(
         assert device._starts["link"] == 1
 
 
+@pytest.mark.guarantee("L-5", "S-9", tried="another seed after an erased one")
 async def test_nothing_of_an_erased_seed_lives_on(tmp_path: Path, radio: Radio) -> None:
     """Erased by wrong PINs while apps and link run: the next seed has other addresses and peers."""
     vault = stored(tmp_path)
@@ -680,6 +691,7 @@ async def test_another_network_is_another_account(tmp_path: Path, radio: Radio) 
     await phone.close()
 
 
+@pytest.mark.guarantee("H-2", tried="journal of a day on a development device")
 async def test_the_secrets_of_a_day_stand_in_no_line(
     tmp_path: Path, radio: Radio, wallet: Wallet
 ) -> None:

@@ -223,6 +223,7 @@ async def test_no_socket_opens_for_another_site(state: PanelState, headers: dict
 # -- what another site, or no site, gets ---------------------------------------------------------
 
 
+@pytest.mark.guarantee("U-4", tried="the panel's page without its secret")
 async def test_without_the_token_nothing_is_shown_touched_or_scanned(state: PanelState) -> None:
     foreign: tuple[dict[str, str], ...] = (
         {},
@@ -247,6 +248,7 @@ async def test_without_the_token_nothing_is_shown_touched_or_scanned(state: Pane
     assert len(state._touches) == 0
 
 
+@pytest.mark.guarantee("U-4", "M-3", tried="every automation call on an ordinary device")
 async def test_an_ordinary_device_has_no_automation(state: PanelState) -> None:
     async with browser(state, BEARER, automation=False) as client:
         for path in (*PATHS, "/screen", "/screen.png", "/events"):

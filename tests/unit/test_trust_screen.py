@@ -98,6 +98,7 @@ FORBIDDEN: Final[tuple[dict[str, Any], ...]] = (
 )
 
 
+@pytest.mark.guarantee("U-1", "U-2", "U-12", tried="screens that claim a name, a banner, a PIN pad")
 async def test_an_app_shows_nothing_that_only_the_system_may(device: Bench, app: Process) -> None:
     await device.unlock()
     await device.press("app:bitcoin")
@@ -138,6 +139,7 @@ async def test_what_is_no_confirmation_is_never_shown(device: Bench, app: Proces
     assert device.shown()["id"] == "home"
 
 
+@pytest.mark.guarantee("U-12", "U-10", tried="screens of an app, named by the system")
 async def test_every_screen_of_another_process_carries_its_name(
     device: Bench, app: Process
 ) -> None:
@@ -182,6 +184,7 @@ async def test_an_approval_that_opens_nothing_opens_nothing(device: Bench, app: 
         assert await refusal(app.call(take)) is Status.DENIED
 
 
+@pytest.mark.guarantee("U-3", tried="screens of an app that was not opened or was left")
 async def test_an_app_shows_screens_only_while_the_person_wants_them(
     device: Bench, app: Process
 ) -> None:
@@ -207,6 +210,7 @@ async def test_an_app_shows_screens_only_while_the_person_wants_them(
 # -- lock ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.guarantee("U-8", tried="screens, notices and questions while locked")
 async def test_a_locked_device_shows_no_app_and_takes_no_confirmation(
     device: Bench, app: Process
 ) -> None:
@@ -248,6 +252,7 @@ async def test_nothing_of_an_app_stands_before_the_first_seed(tmp_path: Path) ->
 # -- order, replacement, exhaustion --------------------------------------------------------------
 
 
+@pytest.mark.guarantee("U-1", "U-9", tried="notices and questions over a confirmation")
 async def test_no_notice_and_no_later_question_covers_a_confirmation(
     device: Bench, app: Process
 ) -> None:
@@ -267,6 +272,7 @@ async def test_no_notice_and_no_later_question_covers_a_confirmation(
     await device.wait("plain")
 
 
+@pytest.mark.guarantee("U-9", tried="a question that appears under the finger")
 async def test_a_question_that_comes_under_the_finger_is_not_answered_by_it(
     device: Bench, app: Process
 ) -> None:
@@ -288,6 +294,7 @@ async def test_a_question_that_comes_under_the_finger_is_not_answered_by_it(
     await drop(first, second)
 
 
+@pytest.mark.guarantee("U-9", tried="a screen changed between two touches")
 async def test_a_touch_on_what_was_there_before_is_not_one_on_what_came(
     device: Bench, app: Process
 ) -> None:
@@ -349,6 +356,7 @@ async def test_a_panel_that_lies_about_time_stops_nothing(device: Bench, app: Pr
     assert (await asked).approved
 
 
+@pytest.mark.guarantee("U-5", "X-1", tried="the asker killed under its question")
 async def test_a_process_that_dies_takes_its_question_with_it(device: Bench, app: Process) -> None:
     await device.unlock()
     asked = confirm(app, opens=KEY)
@@ -388,6 +396,7 @@ async def test_notices_without_end_leave_the_home_screen_usable(
     await device.wait("unlock")
 
 
+@pytest.mark.guarantee("X-3", "X-6", tried="an app that draws without pause")
 async def test_an_app_that_floods_the_screen_does_not_keep_the_person_out(
     device: Bench, app: Process
 ) -> None:
@@ -417,6 +426,7 @@ async def test_an_app_that_floods_the_screen_does_not_keep_the_person_out(
     await drop(*floods)
 
 
+@pytest.mark.guarantee("H-6", tried="hostile bytes to the trusted screen")
 async def test_hostile_bytes_are_refused_one_by_one(device: Bench, app: Process) -> None:
     await device.unlock()
     await device.wait("home")
@@ -562,6 +572,7 @@ async def test_a_link_that_always_has_news_does_not_busy_the_screen(device: Benc
 # -- production ----------------------------------------------------------------------------------
 
 
+@pytest.mark.guarantee("U-4", "M-3", tried="what the panel of an ordinary device learns")
 async def test_an_ordinary_device_gives_the_panel_pixels_and_nothing_else(tmp_path: Path) -> None:
     async with bench(tmp_path, development=False) as device:
         await device.panel.wait_for(lambda frame: frame.number > 1, 20)

@@ -49,6 +49,7 @@ async def refusal(call: Any) -> RequestError:
 # -- PIN attempts --------------------------------------------------------------------------------
 
 
+@pytest.mark.guarantee("S-4", tried="guesses that are cancelled half way")
 async def test_requests_that_are_taken_back_cost_an_attempt_each(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -79,6 +80,7 @@ async def test_requests_that_are_taken_back_cost_an_attempt_each(
         assert looked_at <= MAX_ATTEMPTS
 
 
+@pytest.mark.guarantee("S-4", tried="guesses in parallel")
 async def test_many_guesses_at_once_are_counted_one_by_one(tmp_path: Path) -> None:
     vault = stored(tmp_path)
     async with bench(tmp_path, puppets=("ui",)) as device:
@@ -92,6 +94,7 @@ async def test_many_guesses_at_once_are_counted_one_by_one(tmp_path: Path) -> No
         assert (await ui.call(security.GetState(), security.SecurityState)).onboarded is False
 
 
+@pytest.mark.guarantee("S-3", "U-8", tried="a lock that overtakes a login")
 async def test_a_lock_that_comes_during_a_login_wins(tmp_path: Path) -> None:
     stored(tmp_path)
     async with bench(tmp_path, puppets=("ui",)) as device:
@@ -158,6 +161,7 @@ async def test_only_digits_of_dice_and_known_lengths_make_a_seed(tmp_path: Path)
 # -- confirmations -------------------------------------------------------------------------------
 
 
+@pytest.mark.guarantee("U-5", tried="a confirmation used by others, for others, twice")
 async def test_a_confirmation_opens_one_key_once_for_one_process_and_content(
     tmp_path: Path,
 ) -> None:
@@ -217,6 +221,7 @@ async def test_a_confirmation_opens_one_key_once_for_one_process_and_content(
             assert (await refusal(report(content=bad))).status is Status.DENIED
 
 
+@pytest.mark.guarantee("S-3", tried="requests before, during and after the unlocked time")
 async def test_what_waits_for_the_unlock_waits_and_nothing_is_served_after_a_lock(
     tmp_path: Path,
 ) -> None:

@@ -40,6 +40,7 @@ def header_of(case: dict[str, Any]) -> Header:
     )
 
 
+@pytest.mark.guarantee("A-1", tried="published vectors")
 @pytest.mark.parametrize("case", VECTORS["cases"], ids=lambda case: case["name"])
 def test_headers_digests_and_signatures(case: dict[str, Any]) -> None:
     binary = bytes.fromhex(case["binary"])
@@ -58,6 +59,7 @@ def test_headers_digests_and_signatures(case: dict[str, Any]) -> None:
     assert signers is Signers.FULL
 
 
+@pytest.mark.guarantee("A-1", tried="every bit of a signed file flipped")
 @pytest.mark.parametrize("case", VECTORS["cases"], ids=lambda case: case["name"])
 def test_every_flipped_bit_of_a_published_file_is_refused(case: dict[str, Any]) -> None:
     """A-1: header, both keys, both signatures, reserved bytes, payload."""

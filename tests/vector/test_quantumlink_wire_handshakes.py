@@ -366,6 +366,7 @@ def deliver(
 SUITES = {name: suite_of(run) for name, run in RUNS.items()}
 
 
+@pytest.mark.guarantee("L-3", tried="recorded handshakes, changed")
 @pytest.mark.parametrize("case", VECTORS["refused"]["handshake"], ids=lambda case: str(case["id"]))
 def test_changed_message_has_the_recorded_outcome(case: dict[str, Any]) -> None:
     run = RUNS[case["handshake"]]
@@ -373,6 +374,7 @@ def test_changed_message_has_the_recorded_outcome(case: dict[str, Any]) -> None:
     assert got == case["outcome"]
 
 
+@pytest.mark.guarantee("L-3", tried="forged identities")
 @pytest.mark.parametrize(
     "case", VECTORS["refused"]["forged_bundle"], ids=lambda case: str(case["id"])
 )

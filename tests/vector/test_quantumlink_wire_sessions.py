@@ -134,6 +134,7 @@ def changed(case: Mapping[str, Any], change: Mapping[str, Any]) -> bytes:
     return bytes(data)
 
 
+@pytest.mark.guarantee("L-3", tried="recorded records, changed, replayed, out of order")
 @pytest.mark.parametrize(
     "refused", VECTORS["refused"]["session"], ids=lambda refused: str(refused["id"])
 )
