@@ -21,6 +21,7 @@ from primegap.bitcoin.review_values import ChangeOutput, ExternalOutput, Review
 from primegap.bitcoin.scripts import ScriptType
 from primegap.keyos.api.core import SystemInfo
 from primegap.keyos.api.link import LinkState
+from primegap.keyos.manifest import CATALOGUE
 from primegap.keyos.ui import screens as system
 from primegap.keyos.ui.input import MIN_DISPLAY_S
 from primegap.keyos.ui.layout import layout
@@ -92,6 +93,13 @@ SECTIONS: Final[tuple[tuple[str, str, ModuleType, tuple[str, ...]], ...]] = (
         ),
     ),
     (
+        "Permissions",
+        "`ask-permission` comes when an installed app first does something that has to be granted. "
+        "It waits its turn among the confirmations, and never shows on a locked device.",
+        system,
+        ("ask_permission",),
+    ),
+    (
         "Everywhere",
         "`working` has nothing to touch: wait for what comes after it. A `message` waits until it "
         "was read.",
@@ -139,6 +147,7 @@ def samples() -> dict[str, Screen]:
         "message": system.message("Title", "Text", good=True),
         "home": system.home(alone),
         "home, paired": system.home(paired),
+        "ask_permission": system.ask_permission("An app", CATALOGUE["peripherals.camera-use"]),
         "pairing": system.pairing("primegap:pair?i=SAMPLE"),
         "confirm_pairing": system.confirm_pairing("Companion", "0123-4567"),
         "companion": system.companion(paired),

@@ -167,8 +167,8 @@ def test_secret_bearing_messages_have_exactly_the_reviewed_holders() -> None:
         "Login": {"ui"},
         "Logout": {"ui"},
         "ReportConfirmation": {"ui"},
-        "GetAppSeed": {"bitcoin", "link"},
+        "GetAppSeed": {"bitcoin", "link", "permissions"},
         "GetAccountXpub": {"bitcoin"},
         "TakeAccountKey": {"bitcoin"},
-        "WaitUnlocked": {"bitcoin", "link"},
+        "WaitUnlocked": {"bitcoin", "link", "permissions"},
     }

@@ -39,7 +39,8 @@ class Kind(enum.IntEnum):
     CONNECT = 5
     "Process to core, on its control channel: open a connection to the server named inline."
     CONNECTED = 6
-    "Core to process: the connection's descriptor is the object of this frame."
+    """Core to process: the connection's descriptor is the object of this frame; the words say which
+    process it leads to (`parse_connected`)."""
     LOG = 7
     "Process to core, on its control channel: one line for the device's journal."
     READY = 8
@@ -133,6 +134,19 @@ def parse_frame_untrusted(data: bytes) -> Frame:
 def encode_caller(caller: Caller) -> bytes:
     """Return the 32-byte identity header that core puts in front of a request."""
     return CALLER.pack(caller.app_id, caller.instance, caller.trust, bytes(7))
+
+
+def encode_connected(correlation: int, owner: Caller) -> Frame:
+    """Return the frame that brings a connection, and says in the words of core where it leads."""
+    high, low = struct.unpack(">QQ", owner.app_id)
+    words = (high, low, owner.instance, int(owner.trust))
+    return Frame(kind=Kind.CONNECTED, correlation=correlation, words=words, objects=1)
+
+
+def parse_connected(frame: Frame) -> Caller:
+    """Return the identity of the process that a connection leads to; it comes from core."""
+    high, low, instance, trust = frame.words
+    return Caller(struct.pack(">QQ", high, low), instance, Trust(trust))
 
 
 def parse_caller(data: bytes) -> Caller:

@@ -70,3 +70,48 @@ class RestartApps(Request):
 
     server: ClassVar[str] = SERVER
     message_id: ClassVar[int] = 5
+
+
+@dataclass(frozen=True, slots=True)
+class PermissionRequest(Message):
+    """A parked request, as core knows its sender: nothing in it is the app's choice (R-3)."""
+
+    number: int
+    app_id: bytes
+    "16 bytes."
+    name: str
+    "From the verified manifest, at most 24 characters."
+    instance: int
+    subgroup: str
+    "Of the catalogue of permissions."
+
+
+@dataclass(frozen=True, slots=True)
+class NextPermissionRequest(Request):
+    """From the broker of permissions only: wait for the next request that needs a grant."""
+
+    server: ClassVar[str] = SERVER
+    message_id: ClassVar[int] = 16
+    reply: ClassVar[type[Message]] = PermissionRequest
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerPermissionRequest(Request):
+    """Let a parked request pass, and all later ones of its app and subgroup; or refuse it."""
+
+    server: ClassVar[str] = SERVER
+    message_id: ClassVar[int] = 17
+
+    number: int
+    allow: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RevokePermission(Request):
+    """Take a grant back: the next message of the app is asked about again (P-9)."""
+
+    server: ClassVar[str] = SERVER
+    message_id: ClassVar[int] = 18
+
+    app_id: bytes
+    subgroup: str

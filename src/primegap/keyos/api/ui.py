@@ -95,3 +95,25 @@ class Close(Request):
 
     server: ClassVar[str] = SERVER
     message_id: ClassVar[int] = 6
+
+
+@dataclass(frozen=True, slots=True)
+class PermissionChoice(Message):
+    """Answer to AskPermission."""
+
+    choice: str
+    "`always`, `not-now` or `never`."
+
+
+@dataclass(frozen=True, slots=True)
+class AskPermission(Request):
+    """From the broker of permissions only: ask the person whether an app may do something."""
+
+    server: ClassVar[str] = SERVER
+    message_id: ClassVar[int] = 16
+    reply: ClassVar[type[Message]] = PermissionChoice
+
+    name: str
+    "Of the app, from its verified manifest."
+    subgroup: str
+    "Of the catalogue, which has the words for the screen."

@@ -3,6 +3,11 @@
 The router sees frame headers only. Every connection belongs to one started process (an *instance*)
 and one server; a request passes when that process's manifest lists its message id for the server,
 and reaches the service together with the caller's identity as core knows it.
+
+A message that an installed app may send only after the person has granted it (`Verdict.ASK`) is
+*parked* until the broker of permissions answers. What was granted is kept here for as long as the
+broker runs, so that the next message passes at once, and a revocation stops the very next one and
+whatever still waits for an answer (P-9).
 """
 
 from __future__ import annotations
@@ -13,7 +18,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from primegap.keyos.errors import RequestError, Status
-from primegap.keyos.frame import Caller, Frame, Kind, Trust
+from primegap.keyos.frame import Caller, Frame, Kind
+from primegap.keyos.manifest.table import Verdict
 
 if TYPE_CHECKING:
     from primegap.keyos.manifest import PermissionTable
@@ -21,6 +27,8 @@ if TYPE_CHECKING:
 MAX_CONNECTIONS: Final = 32  # of one process, as in the original (P-10)
 MAX_PENDING_PER_SERVER: Final = 128  # one queue page of the original (P-10)
 MAX_PENDING_PER_CALLER: Final = 32  # at one server, so that no app fills its queue (X-3)
+MAX_PARKED: Final = 64  # requests that wait for the person, as in the original (section 2.6)
+MAX_PARKED_PER_CALLER: Final = 8  # so that no app fills the table (X-3)
 MAX_REFUSED_KINDS: Final = (
     1024  # the names and ids in the count of refusals are the callers' choice
 )
@@ -33,6 +41,8 @@ class ToService:
     role: str
     caller: Caller
     frame: Frame
+    parked: int = 0
+    "Number under which the frame's object was parked; 0 when it comes with the frame."
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +60,21 @@ class CloseConnection:
     connection: int
 
 
-Action = ToService | ToClient | CloseConnection
+@dataclass(frozen=True, slots=True)
+class Park:
+    """Keep the object of the frame, if it has one; the broker is to be asked about this number."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class DropParked:
+    """The parked frame goes nowhere: close its object."""
+
+    number: int
+
+
+Action = ToService | ToClient | CloseConnection | Park | DropParked
 
 
 @dataclass(slots=True)
@@ -69,7 +93,21 @@ class _Pending:
     correlation: int
     role: str
     "The caller, which the request counts against until the service has answered."
+    group: str | None = None
+    "Subgroup of the message, when the person had to grant it."
     cancelled: bool = False
+
+
+@dataclass(slots=True)
+class _Parked:
+    connection: int
+    instance: int
+    "The captured sender: a later start of the same app gets nothing of it (ID-2, R-5)."
+    role: str
+    group: str
+    frame: Frame
+    gone: bool = False
+    "Sender, server or connection is gone: an answer changes nothing; it only frees the place."
 
 
 class Router:
@@ -84,6 +122,9 @@ class Router:
         """Every request that the service has not answered. A cancelled one stays until the service
         has answered it: so at most two frames for each of 128 requests wait for a slow service."""
         self._numbers = itertools.count(1)
+        self._parked: dict[int, _Parked] = {}
+        self._granted: set[tuple[str, str]] = set()
+        "(role, subgroup) that the broker has granted."
         self.refused: Counter[tuple[str, str, int]] = Counter()
         "Denied (role, server, message id), for the journal and for tests."
 
@@ -113,6 +154,7 @@ class Router:
             if connection.instance == instance:
                 actions += self.connection_closed(number)
             elif connection.owner == role:
+                actions += self._bury(number, Status.SERVER_GONE)
                 connection.pending.clear()
                 del self._connections[number]
                 actions.append(CloseConnection(number))
@@ -150,7 +192,7 @@ class Router:
         if connection is None:
             return []
         cancels = [self._cancel(connection, number) for number in connection.pending.values()]
-        return [*cancels, CloseConnection(number)]
+        return [*cancels, *self._bury(number, None), CloseConnection(number)]
 
     def _cancel(self, connection: _Connection, correlation: int) -> ToService:
         pending = self._pending[connection.owner].get(correlation)
@@ -163,9 +205,15 @@ class Router:
         )
 
     def _caller(self, connection: _Connection) -> Caller:
-        manifest = self._table.manifests[connection.role]
-        trust = Trust.SYSTEM if manifest.system else Trust.BUILT_IN_APP
-        return Caller(manifest.app_id, connection.instance, trust)
+        return self._identity(connection.role, connection.instance)
+
+    def owner_of(self, number: int) -> Caller:
+        """Return the identity of the running process that a connection leads to."""
+        owner = self._connections[number].owner
+        return self._identity(owner, self._running[owner])
+
+    def _identity(self, role: str, instance: int) -> Caller:
+        return Caller(self._table.manifests[role].app_id, instance, self._table.trust(role))
 
     # -- frames ---------------------------------------------------------------------------------
 
@@ -177,25 +225,51 @@ class Router:
         if frame.kind is Kind.CANCEL:
             service_correlation = connection.pending.pop(frame.correlation, None)
             if service_correlation is None:
-                return []
+                return self._bury(number, None, correlation=frame.correlation)
             return [self._cancel(connection, service_correlation)]
-        if frame.kind is not Kind.REQUEST or frame.correlation in connection.pending:
+        if (
+            frame.kind is not Kind.REQUEST
+            or frame.correlation in connection.pending
+            or self._find_parked(number, frame.correlation) is not None
+        ):
             return [ToClient(number, _error(frame.correlation, Status.MALFORMED))]
-        if not self._table.allows(connection.role, connection.server, frame.message_id):
+        verdict = self._table.judge(connection.role, connection.server, frame.message_id)
+        if verdict is Verdict.DENY:
             self._note_refusal(connection.role, connection.server, frame.message_id)
             return [ToClient(number, _error(frame.correlation, Status.DENIED))]
+        group = None
+        if verdict is Verdict.ASK:
+            group = self._table.subgroup(connection.server, frame.message_id)
+            assert group is not None  # the table asks about nothing else
+            if (connection.role, group) not in self._granted:
+                return self._park(number, connection, group, frame)
+        return self._deliver(number, connection, frame, group)
+
+    def _deliver(
+        self,
+        number: int,
+        connection: _Connection,
+        frame: Frame,
+        group: str | None,
+        *,
+        parked: int = 0,
+    ) -> list[Action]:
         queue = self._pending[connection.owner]
         if (
             len(queue) >= MAX_PENDING_PER_SERVER
             or sum(p.role == connection.role for p in queue.values()) >= MAX_PENDING_PER_CALLER
         ):
-            return [ToClient(number, _error(frame.correlation, Status.BUSY))]
+            busy = ToClient(number, _error(frame.correlation, Status.BUSY))
+            return [busy, DropParked(parked)] if parked else [busy]
         service_correlation = next(self._numbers)
         connection.pending[frame.correlation] = service_correlation
-        queue[service_correlation] = _Pending(number, frame.correlation, connection.role)
+        queue[service_correlation] = _Pending(number, frame.correlation, connection.role, group)
         return [
             ToService(
-                connection.owner, self._caller(connection), _renumber(frame, service_correlation)
+                connection.owner,
+                self._caller(connection),
+                _renumber(frame, service_correlation),
+                parked,
             )
         ]
 
@@ -203,6 +277,108 @@ class Router:
         key = (role, server, message_id)
         if key in self.refused or len(self.refused) < MAX_REFUSED_KINDS:
             self.refused[key] += 1
+
+    # -- permissions ----------------------------------------------------------------------------
+
+    def _park(self, number: int, connection: _Connection, group: str, frame: Frame) -> list[Action]:
+        """Hold a request until the broker answers; too many are refused, never passed (R-2)."""
+        of_caller = sum(p.role == connection.role for p in self._parked.values())
+        if len(self._parked) >= MAX_PARKED or of_caller >= MAX_PARKED_PER_CALLER:
+            return [ToClient(number, _error(frame.correlation, Status.BUSY))]
+        parked = next(self._numbers)
+        self._parked[parked] = _Parked(number, connection.instance, connection.role, group, frame)
+        return [Park(parked)]
+
+    def _find_parked(self, connection: int, correlation: int) -> int | None:
+        for number, parked in self._parked.items():
+            if parked.connection == connection and parked.frame.correlation == correlation:
+                return None if parked.gone else number
+        return None
+
+    def _bury(
+        self, connection: int, status: Status | None, *, correlation: int | None = None
+    ) -> list[Action]:
+        """Make parked requests of a connection tombstones; with a status, their sender is told."""
+        actions: list[Action] = []
+        for number, parked in self._parked.items():
+            if parked.connection != connection or parked.gone:
+                continue
+            if correlation is None or parked.frame.correlation == correlation:
+                parked.gone = True
+                actions.append(DropParked(number))
+                if status is not None:
+                    actions.append(ToClient(connection, _error(parked.frame.correlation, status)))
+        return actions
+
+    def take_up(self, number: int) -> tuple[str, int, str] | None:
+        """Return (role, instance, subgroup) of a parked request, or None when there is no need.
+
+        A tombstone that the broker was not told of is cleared away.
+        """
+        found = self._parked.get(number)
+        if found is None:
+            return None
+        if found.gone:
+            del self._parked[number]
+            return None
+        return found.role, found.instance, found.group
+
+    def answer_parked(self, number: int, *, allow: bool) -> list[Action]:
+        """Do what the broker decided about a parked request, and about all that are like it.
+
+        A grant is for exactly the captured app and subgroup; a request whose sender, server or
+        connection is gone meanwhile is not delivered (R-5).
+        """
+        answered = self._parked.get(number)
+        if answered is None:
+            return []
+        if allow:
+            self._granted.add((answered.role, answered.group))
+        actions: list[Action] = []
+        for key, parked in list(self._parked.items()):
+            if (parked.instance, parked.group) != (answered.instance, answered.group):
+                continue
+            del self._parked[key]
+            connection = self._connections.get(parked.connection)
+            if parked.gone or connection is None:
+                continue  # its object was closed when it became a tombstone
+            if allow:
+                actions += self._deliver(
+                    parked.connection, connection, parked.frame, parked.group, parked=key
+                )
+            else:
+                self._note_refusal(parked.role, connection.server, parked.frame.message_id)
+                actions += [
+                    DropParked(key),
+                    ToClient(parked.connection, _error(parked.frame.correlation, Status.DENIED)),
+                ]
+        return actions
+
+    def broker_gone(self) -> list[Action]:
+        """A lost prompt is a denial, and what was granted has to be asked for again (R-4)."""
+        self._granted.clear()
+        actions: list[Action] = []
+        for number in list(self._parked):
+            actions += self.answer_parked(number, allow=False)
+        return actions
+
+    def revoke(self, role: str, group: str) -> list[Action]:
+        """Take a grant back, in effect at once: what still waits for an answer ends too (P-9)."""
+        self._granted.discard((role, group))
+        actions: list[Action] = []
+        for queue in self._pending.values():
+            for pending in queue.values():
+                if pending.cancelled or (pending.role, pending.group) != (role, group):
+                    continue
+                connection = self._connections[pending.connection]
+                correlation = connection.pending.pop(pending.correlation)
+                actions.append(self._cancel(connection, correlation))
+                actions.append(
+                    ToClient(pending.connection, _error(pending.correlation, Status.DENIED))
+                )
+        return actions
+
+    # -- answers --------------------------------------------------------------------------------
 
     def service_frame(self, role: str, frame: Frame) -> list[Action]:
         """Pass on an answer: only to the request it answers, and only once."""

@@ -10,16 +10,21 @@ import os
 import socket
 import subprocess
 import sys
+from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from primegap.files import remove_file, write_file
 from primegap.keyos.api.core import (
+    AnswerPermissionRequest,
     FirstScreen,
     GetSystemInfo,
+    NextPermissionRequest,
     NextRadio,
+    PermissionRequest,
     ProcessInfo,
     RestartApps,
+    RevokePermission,
     SetRadio,
     SystemInfo,
 )
@@ -27,12 +32,21 @@ from primegap.keyos.channel import Channel, channel_pair, check_object, close_fd
 from primegap.keyos.core.builtin import PACKAGE
 from primegap.keyos.core.order import FIRST_UID, Runtime, launch_order
 from primegap.keyos.core.quota import CHECK_INTERVAL_S, Quotas
-from primegap.keyos.core.router import Action, CloseConnection, Router, ToClient, ToService
+from primegap.keyos.core.router import (
+    Action,
+    CloseConnection,
+    DropParked,
+    Park,
+    Router,
+    ToClient,
+    ToService,
+)
 from primegap.keyos.errors import ChannelClosedError, FrameError, RequestError, Status
 from primegap.keyos.frame import (
     Frame,
     Kind,
     encode_caller,
+    encode_connected,
     encode_frame,
     parse_frame_untrusted,
 )
@@ -52,6 +66,7 @@ MAX_STDERR_LINE: Final = 4096
 RADIO_OFF: Final = "radio-off"  # a file whose presence keeps the chip off
 STOP_GRACE_S: Final = 1.0
 CHANNEL_LOST_GRACE_S: Final = 1.0  # the process that waits for a dead one may be slow to be served
+PERMISSIONS: Final = "permissions"  # the role that answers for requests that need a grant
 MAX_WAITING_CONNECTS: Final = 32  # of one process: as many as it may have connections
 
 
@@ -114,6 +129,11 @@ class Supervisor:
         self.radio_on = "radio" in supplies and not (data / RADIO_OFF).exists()
         self._radio_waiters: list[asyncio.Future[socket.socket]] = []
         self._radio_host_end: socket.socket | None = None
+        self._parked_fds: dict[int, int] = {}
+        "Objects of parked requests."
+        self._unasked: deque[int] = deque()
+        "Parked requests that the broker has not been told of."
+        self._broker_waits: asyncio.Future[None] | None = None
         self._late_started = False
         self._quotas = Quotas(
             {m.role: data / m.role for m in table.manifests.values() if m.storage and not m.system}
@@ -277,6 +297,9 @@ class Supervisor:
             running.service.close()
         self._waiting_connects = [w for w in self._waiting_connects if w[1] is not running]
         self._perform(self._router.process_gone(running.instance))
+        if role == PERMISSIONS:
+            self._unasked.clear()
+            self._perform(self._router.broker_gone())
         if self._stopping:
             return
         self._journal.event("process-ended", role=role, status=status)
@@ -408,7 +431,7 @@ class Supervisor:
         )
         self._send(
             running.control,
-            Frame(kind=Kind.CONNECTED, correlation=correlation, objects=1),
+            encode_connected(correlation, self._router.owner_of(number)),
             theirs.detach(),
         )
 
@@ -467,8 +490,11 @@ class Supervisor:
         left = list(fds or ())
         for action in actions:
             match action:
-                case ToService(role, caller, frame):
-                    fd = left.pop() if frame.objects and left else None
+                case ToService(role, caller, frame, parked):
+                    if parked:
+                        fd = self._parked_fds.pop(parked, None)
+                    else:
+                        fd = left.pop() if frame.objects and left else None
                     if role == "core":
                         if fd is not None:
                             os.close(fd)
@@ -492,6 +518,16 @@ class Supervisor:
                     channel = self._connections.pop(number, None)
                     if channel is not None:
                         channel.close()
+                case Park(number):
+                    if left:
+                        self._parked_fds[number] = left.pop()
+                    self._unasked.append(number)
+                    if self._broker_waits is not None and not self._broker_waits.done():
+                        self._broker_waits.set_result(None)
+                case DropParked(number):
+                    fd = self._parked_fds.pop(number, None)
+                    if fd is not None:
+                        os.close(fd)
         close_fds(left)
 
     def _send(
@@ -559,12 +595,38 @@ class Supervisor:
             request = decode_message_untrusted(SetRadio, frame.payload)
             await self._set_radio(on=request.on)
             return Empty()
+        if frame.message_id == NextPermissionRequest.message_id:
+            return await self._next_permission_request()
+        if frame.message_id == AnswerPermissionRequest.message_id:
+            answer = decode_message_untrusted(AnswerPermissionRequest, frame.payload)
+            self._perform(self._router.answer_parked(answer.number, allow=answer.allow))
+            return Empty()
+        if frame.message_id == RevokePermission.message_id:
+            revoked = decode_message_untrusted(RevokePermission, frame.payload)
+            for manifest in self._table.manifests.values():
+                if manifest.app_id == revoked.app_id:
+                    self._perform(self._router.revoke(manifest.role, revoked.subgroup))
+            return Empty()
         if frame.message_id == RestartApps.message_id:
             for running in list(self._running.values()):
                 if not running.manifest.first and running.manifest.role != "radio":
                     running.popen.kill()
             return Empty()
         raise FrameError("no such message")
+
+    async def _next_permission_request(self) -> PermissionRequest:
+        while True:
+            while self._unasked:
+                number = self._unasked.popleft()
+                parked = self._router.take_up(number)
+                if parked is not None:
+                    role, instance, group = parked
+                    manifest = self._table.manifests[role]
+                    return PermissionRequest(
+                        number, manifest.app_id, manifest.name, instance, group
+                    )
+            self._broker_waits = self._loop.create_future()
+            await self._broker_waits
 
     async def _set_radio(self, *, on: bool) -> None:
         if on == self.radio_on or "radio" not in self._supplies:

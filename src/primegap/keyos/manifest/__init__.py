@@ -2,7 +2,26 @@
 
 from __future__ import annotations
 
-from primegap.keyos.manifest.schema import Manifest, parse_manifest_untrusted
-from primegap.keyos.manifest.table import PermissionTable
+from primegap.keyos.manifest.catalogue import CATALOGUE, Access, Approval, Signature, Subgroup
+from primegap.keyos.manifest.schema import (
+    APP_SERVERS,
+    OPEN_CHANNEL,
+    Manifest,
+    parse_manifest_untrusted,
+)
+from primegap.keyos.manifest.table import PermissionTable, Row, Verdict
 
-__all__ = ["Manifest", "PermissionTable", "parse_manifest_untrusted"]
+__all__ = [
+    "APP_SERVERS",
+    "CATALOGUE",
+    "OPEN_CHANNEL",
+    "Access",
+    "Approval",
+    "Manifest",
+    "PermissionTable",
+    "Row",
+    "Signature",
+    "Subgroup",
+    "Verdict",
+    "parse_manifest_untrusted",
+]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from primegap.keyos.errors import ManifestError
+from primegap.keyos.manifest.catalogue import CATALOGUE, PRIVATE, Access, Approval, Signature
 
 MAX_MANIFEST_BYTES: Final = 128 << 10
 MAX_NAME: Final = 24
@@ -17,6 +18,11 @@ SERVER_NAME: Final = re.compile(r"[a-z]{2,8}/[a-z][a-z0-9-]{1,23}")
 MESSAGE_NAME: Final = re.compile(r"[A-Z][A-Za-z0-9]{1,47}")
 ROLE_NAME: Final = re.compile(r"[a-z][a-z0-9-]{1,23}")
 ENTRY: Final = re.compile(r"[a-z_][a-z0-9_.]*:[a-z_][a-z0-9_]*")
+APP_SERVERS: Final = "app/"
+"""Servers of apps: messages to them travel signed and encrypted from app to app."""
+OPEN_CHANNEL: Final = 0
+"""Message id by which a channel between apps is opened: every `app/` server has it, and whoever may
+send any message to the server may send it."""
 PROFILES: Final = ("app", "service", "radio", "panel")
 
 
@@ -44,6 +50,8 @@ class Manifest:
     "Needed for the first screen; the others start after it."
     servers: dict[str, dict[str, int]]
     "Servers offered: name -> message name -> id (0 to 2^32 - 1)."
+    access: dict[str, dict[str, Access]]
+    "What it takes to obtain each offered message; same keys as `servers`."
     permissions: dict[str, tuple[str, ...]]
     "Messages that may be sent: server -> message names."
 
@@ -67,6 +75,7 @@ def parse_manifest_untrusted(text: bytes) -> Manifest:
     profile = table.get("profile")
     if profile not in PROFILES:
         raise ManifestError("profile is not known")
+    servers, access = _servers(table.get("servers", {}))
     return Manifest(
         app_id=bytes.fromhex(app_id[2:]),
         role=_text(table, "role", ROLE_NAME),
@@ -77,7 +86,8 @@ def parse_manifest_untrusted(text: bytes) -> Manifest:
         system=_flag(table, "system"),
         critical=_flag(table, "critical"),
         first=_flag(table, "first"),
-        servers=_servers(table.get("servers", {})),
+        servers=servers,
+        access=access,
         permissions=_permissions(table.get("permissions", {})),
     )
 
@@ -96,22 +106,51 @@ def _flag(table: dict[str, Any], key: str) -> bool:
     return value
 
 
-def _servers(value: object) -> dict[str, dict[str, int]]:
+def _servers(value: object) -> tuple[dict[str, dict[str, int]], dict[str, dict[str, Access]]]:
     if not isinstance(value, dict):
         raise ManifestError("servers is not a table")
+    servers, access = {}, {}
     for server, messages in value.items():
         if not SERVER_NAME.fullmatch(server):
             raise ManifestError("server name is malformed")
         if not isinstance(messages, dict) or not 1 <= len(messages) <= MAX_MESSAGES:
             raise ManifestError(f"{server} has no messages or too many")
-        for name, number in messages.items():
-            if not MESSAGE_NAME.fullmatch(name):
-                raise ManifestError(f"{server} has a malformed message name")
-            if type(number) is not int or not 0 <= number < 1 << 32:
-                raise ManifestError(f"{server}: {name} has no valid id")
-        if len(set(messages.values())) != len(messages):
+        read = {name: _message(server, name, entry) for name, entry in messages.items()}
+        servers[server] = {name: number for name, (number, _) in read.items()}
+        access[server] = {name: rule for name, (_, rule) in read.items()}
+        if len(set(servers[server].values())) != len(messages):
             raise ManifestError(f"{server} uses a message id twice")
-    return value
+    return servers, access
+
+
+def _message(server: str, name: str, entry: object) -> tuple[int, Access]:
+    """Read `Name = 1` or `Name = { id = 1, permissionGroup = …, … }`."""
+    if not MESSAGE_NAME.fullmatch(name):
+        raise ManifestError(f"{server} has a malformed message name")
+    fields = entry if isinstance(entry, dict) else {"id": entry}
+    unknown = set(fields) - {"id", "permissionGroup", "requiredSignature", "approval"}
+    if unknown:
+        raise ManifestError(f"{server}: {name} has unknown keys: {', '.join(sorted(unknown))}")
+    number = fields.get("id")
+    if type(number) is not int or not 0 <= number < 1 << 32:
+        raise ManifestError(f"{server}: {name} has no valid id")
+    if server.startswith(APP_SERVERS) and number == OPEN_CHANNEL:
+        raise ManifestError(f"{server}: {name} has the id that opens a channel")
+    group = fields.get("permissionGroup")
+    if group is None:
+        if len(fields) > 1:
+            raise ManifestError(f"{server}: {name} has no permissionGroup but rules for one")
+        return number, PRIVATE
+    if not isinstance(group, str) or group not in CATALOGUE:
+        raise ManifestError(f"{server}: {name} is in no group of the catalogue")
+    try:
+        signature = Signature(fields.get("requiredSignature", Signature.THIRD_PARTY.value))
+        approval = Approval(fields.get("approval", Approval.NOT_USER_GRANTABLE.value))
+    except ValueError:
+        raise ManifestError(f"{server}: {name} has an unknown signature or approval") from None
+    if signature is Signature.FOUNDATION and approval is not Approval.NOT_USER_GRANTABLE:
+        raise ManifestError(f"{server}: {name} is for built-in parts and cannot be granted")
+    return number, Access(group, signature, approval)
 
 
 def _permissions(value: object) -> dict[str, tuple[str, ...]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from primegap.keyos.ui.screen import (
+    MAX_APP_NAME_CHARS,
     Button,
     ButtonStyle,
     Choice,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
     from primegap.keyos.api.core import SystemInfo
     from primegap.keyos.api.link import LinkState
+    from primegap.keyos.manifest import Subgroup
     from primegap.keyos.ui.screen import Label
 
 START: Final = "start"
@@ -51,6 +53,9 @@ LOCK: Final = "lock"
 UNPAIR: Final = "unpair"
 BLUETOOTH: Final = "bluetooth"
 ABOUT: Final = "about"
+ALWAYS: Final = "always"
+NOT_NOW: Final = "not-now"
+NEVER: Final = "never"
 APP: Final = "app:"
 SEED_LENGTHS: Final = {"words-12": 12, "words-24": 24}
 WORKING_RANK: Final = Rank.SYSTEM
@@ -219,6 +224,26 @@ def home(link: LinkState) -> Screen:
             ),
         ),
         buttons=(Button(LOCK, "Lock", style=ButtonStyle.SECONDARY),),
+    )
+
+
+def ask_permission(name: str, permission: Subgroup) -> Screen:
+    """Ask at the first use whether an app may do something; the words are the catalogue's."""
+    return Screen(
+        id="ask-permission",
+        title="Allow this?",
+        items=(
+            Row("App", untrusted(name, MAX_APP_NAME_CHARS)),
+            Text(f"It wants to {permission.title}.", style=TextStyle.HEADING),
+            Text(permission.detail),
+            _muted("“Not now” holds until the app starts again. Settings can take back the rest."),
+        ),
+        buttons=(
+            Button(ALWAYS, "Hold to allow", style=ButtonStyle.PRIMARY, hold_ms=HOLD_MS),
+            Button(NOT_NOW, "Not now", style=ButtonStyle.SECONDARY),
+            Button(NEVER, "Never", style=ButtonStyle.QUIET),
+        ),
+        confirm=True,
     )
 
 

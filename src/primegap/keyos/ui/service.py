@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from primegap.keyos.api import link, security, ui
 from primegap.keyos.errors import ChannelClosedError, KeyosError, RequestError, Status
+from primegap.keyos.manifest import CATALOGUE
 from primegap.keyos.messages import Empty
 from primegap.keyos.ui import screens
 from primegap.keyos.ui.canonical import parse_app_screen_untrusted, screen_digest
@@ -89,6 +90,7 @@ class UiService:
         process.handle(ui.WaitOpened, self._wait_opened)
         process.handle(ui.Notify, self._notify)
         process.handle(ui.Close, self._close)
+        process.handle(ui.AskPermission, self._ask_permission)
 
     async def run(self) -> None:
         """Run for as long as the process lives."""
@@ -258,6 +260,15 @@ class UiService:
         if caller.app_id == self._foreground:
             self._foreground = b""
         return Empty()
+
+    async def _ask_permission(self, caller: Caller, request: ui.AskPermission) -> Message:
+        """Ask the person; in turn with the confirmations, and never while locked (section 2.6)."""
+        permission = CATALOGUE.get(request.subgroup)
+        if permission is None:
+            raise RequestError(Status.MALFORMED, "not in the catalogue of permissions")
+        screen = screens.ask_permission(request.name, permission)
+        action = await self._stage.ask(screen, Rank.CONFIRM)
+        return ui.PermissionChoice(action.id)
 
     # -- confirmations --------------------------------------------------------------------------
 
