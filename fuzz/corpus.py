@@ -147,6 +147,52 @@ def _addresses() -> Iterator[bytes]:
         yield f"bitcoin:{address}{query}".encode()
 
 
+def _bundle_archives() -> Iterator[bytes]:
+    from primegap.keyos.bundle import pack
+    from primegap.keyos.bundle.archive import gunzip_stored_untrusted
+
+    for files in ({}, {"code/a.py": b"a = 1"}, {"manifest.mldsa65": b"s", "code/x/y.z": b""}):
+        archive = pack({"manifest.json": b"{}", **files})
+        yield archive
+        yield gunzip_stored_untrusted(archive)
+
+
+def _cosign_headers() -> Iterator[bytes]:
+    from primegap.cosign import Header, sign_image
+    from primegap.radio.firmware import open_signers
+
+    one, two = open_signers()
+    for size in (256, 1024):
+        header = Header.unsigned(
+            magic=b"PRM1",
+            header_bytes=size,
+            timestamp_s=1_712_660_771,
+            date="Apr 09 2024",
+            version="0.0.77",
+            size=1,
+        )
+        for signers in ((), (one, two), (one,), (None, two)):
+            yield sign_image(header, b"x", signers)
+
+
+def _publisher_certificates() -> Iterator[bytes]:
+    from tests.bundle_kit import publisher
+
+    yield publisher().certificate
+    yield publisher(2, "Ünïcode & Söhne", not_before_s=0, not_after_s=4_000_000_000).certificate
+
+
+def _bundle_manifests() -> Iterator[bytes]:
+    from tests.bundle_kit import signed_bundle
+
+    from primegap.keyos.bundle import unpack_untrusted
+    from primegap.keyos.bundle.signed import HEADER_BYTES
+
+    for bundle in (signed_bundle(), signed_bundle(storage=False, permissions={})):
+        yield unpack_untrusted(bundle)["manifest.json"][HEADER_BYTES:]
+    yield b'{"manifestVersion": "0", "manifestVersion": "0"}'
+
+
 def seeds(name: str) -> Iterable[bytes]:
     """Return all seeds of a harness that the vectors offer."""
     wire = "quantumlink-v2-wire-vectors"
@@ -186,6 +232,14 @@ def seeds(name: str) -> Iterable[bytes]:
             return _pairing()
         case "pictures":
             return _pictures()
+        case "bundle-archives":
+            return _bundle_archives()
+        case "cosign-headers":
+            return _cosign_headers()
+        case "publisher-certificates":
+            return _publisher_certificates()
+        case "bundle-manifests":
+            return _bundle_manifests()
         case _:
             return _captures()
 

@@ -348,3 +348,67 @@ def recordings() -> Harness:
             draw(story, Console(file=io.StringIO(), width=80))
 
     return run
+
+
+@harness
+def bundle_archives() -> Harness:
+    """Archives of apps, as files and as what such a file contains."""
+    from primegap.keyos.bundle import ArchiveError, pack, unpack_untrusted
+    from primegap.keyos.bundle.archive import gzip_stored
+
+    def run(data: bytes) -> None:
+        # The checksum of the outer form would keep a fuzzer away from the inner one.
+        for archive in (data, gzip_stored(data), gzip_stored(data + bytes(1024))):
+            with contextlib.suppress(ArchiveError):
+                promise(pack(unpack_untrusted(archive)) == archive, "an archive has one form")
+
+    return run
+
+
+@harness
+def cosign_headers() -> Harness:
+    """Headers of signed images, with and without known signers."""
+    from primegap.cosign import ImageError, parse_header_untrusted, verify_image_untrusted
+
+    def run(data: bytes) -> None:
+        for size in (256, 1024):
+            with contextlib.suppress(ImageError):
+                header = parse_header_untrusted(data, magic=data[:4], header_bytes=size)
+                promise(header.encode() == data[:size], "a header encodes to itself")
+            for known in ((), (bytes(33),)):
+                with contextlib.suppress(ImageError):
+                    verify_image_untrusted(
+                        data, known_keys=known, magic=data[:4], header_bytes=size
+                    )
+
+    return run
+
+
+@harness
+def publisher_certificates() -> Harness:
+    """X.509 certificates of publishers."""
+    from primegap.keyos.bundle import CertificateError, parse_certificate_untrusted
+
+    def run(data: bytes) -> None:
+        with contextlib.suppress(CertificateError):
+            publisher = parse_certificate_untrusted(data)
+            promise(len(publisher.fingerprint) == 32, "a publisher has an identity")
+            promise(publisher.name.isprintable(), "a publisher's name can be shown")
+
+    return run
+
+
+@harness
+def bundle_manifests() -> Harness:
+    """JSON manifests inside bundles."""
+    from primegap.keyos.bundle import BundleManifestError
+    from primegap.keyos.bundle.manifest import parse_bundle_manifest_untrusted, version_number
+
+    def run(data: bytes) -> None:
+        with contextlib.suppress(BundleManifestError):
+            manifest = parse_bundle_manifest_untrusted(data)
+            promise(len(manifest.app_id) == 16, "an app has an id")
+            promise(manifest.name.isprintable(), "the name of an app can be shown")
+            version_number(manifest.version)
+
+    return run

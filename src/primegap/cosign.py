@@ -10,6 +10,7 @@ has no meaning in a program and is left out.
 
 from __future__ import annotations
 
+import datetime
 import enum
 import hashlib
 from dataclasses import dataclass, field, replace
@@ -33,6 +34,10 @@ _KEY_2: Final = 143
 _SIGNATURE_2: Final = 176
 _RESERVED: Final = 240
 _PAD_BYTES: Final = 128
+_MONTHS: Final = (
+    *("Jan.", "Feb.", "Mar.", "Apr.", "May", "June"),
+    *("July", "Aug.", "Sep.", "Oct.", "Nov.", "Dec."),
+)
 _NO_KEY: Final = bytes(KEY_BYTES)
 _NO_SIGNATURE: Final = bytes(SIGNATURE_BYTES)
 _ORDER: Final = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
@@ -239,6 +244,12 @@ def sign_image(
             keys[place], signatures[place] = _sign(signer, digest)
     signed = replace(header, keys=(keys[0], keys[1]), signatures=(signatures[0], signatures[1]))
     return signed.encode() + binary
+
+
+def header_date(timestamp_s: int) -> str:
+    """Return a header's date text for a Unix time: `Apr. 9, 2026`; May, June, July have no stop."""
+    date = datetime.datetime.fromtimestamp(timestamp_s, datetime.UTC)
+    return f"{_MONTHS[date.month - 1]} {date.day}, {date.year}"
 
 
 def _sha256(data: bytes) -> bytes:
