@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks.crypto import handshake, sealing
 from benchmarks.link import goodput, handshakes, memory, paced
+from benchmarks.strangers import flood
 from benchmarks.system import demo_steps, device_start
 
 if TYPE_CHECKING:
@@ -21,5 +22,6 @@ CASES: dict[str, Callable[[], list[Figure]]] = {
     "link-paced": paced,
     "link-handshakes": handshakes,
     "link-memory": memory,
+    "link-flood": flood,
     "demo": demo_steps,
 }

@@ -9,20 +9,17 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import pytest
+from tests.link_forger import TOKEN, forge_first, forge_pairing, kind_of
 
 from primegap.quantumlink import (
     NATIVE,
     DecryptFailedError,
-    Handshake,
     HandshakeKind,
-    HandshakeRecord,
     Invite,
     PairingToken,
     Pattern,
     Qid,
     RemoteError,
-    TransportParams,
-    parse_record_untrusted,
 )
 from primegap.quantumlink.session import (
     LinkConfig,
@@ -37,41 +34,7 @@ from primegap.quantumlink.session.handshaking import MAX_QUEUED_RECORDS
 from primegap.quantumlink.session.sessions import MAX_CANDIDATES
 from primegap.quantumlink.session.simulation import Endpoint, LinkPair, seeded_rng
 
-TOKEN = bytes(range(16))
 FIRST_MESSAGES = [Pattern.IK, Pattern.KK]
-
-
-def forge_first(pair: LinkPair, pattern: Pattern, number: int = 0) -> bytes:
-    """Return a message 1 from a to b with ephemeral keys of the forger.
-
-    It is as good as a genuine one: a first message proves nothing about its sender.
-    """
-    _, record = Handshake.initiate(
-        pattern,
-        suite=NATIVE,
-        identity=pair.a.identity,  # only its public bundle gets into the message
-        remote=pair.b.identity.bundle,
-        token=None,
-        handshake_id=1000 + number,
-        params=TransportParams(),
-        rng=seeded_rng(f"forger/{number}"),
-    )
-    return record
-
-
-def forge_pairing(pair: LinkPair, number: int = 0, *, token: bytes = TOKEN) -> bytes:
-    """Return an XX1 from a to b; what it shows of the token anybody can copy."""
-    _, record = Handshake.initiate(
-        Pattern.XX,
-        suite=NATIVE,
-        identity=pair.a.identity,
-        remote=pair.b.identity.qid,
-        token=PairingToken(token),
-        handshake_id=2000 + number,
-        params=TransportParams(),
-        rng=seeded_rng(f"forger/{number}"),
-    )
-    return record
 
 
 def arm_and_pair(pair: LinkPair) -> None:
@@ -91,11 +54,6 @@ def exchange(pair: LinkPair, *, at_most_s: float = 5.0) -> None:
 
 def flip(record: bytes, position: int) -> bytes:
     return record[:position] + bytes([record[position] ^ 0x40]) + record[position + 1 :]
-
-
-def kind_of(record: bytes) -> HandshakeKind | None:
-    parsed = parse_record_untrusted(record)
-    return parsed.kind if isinstance(parsed, HandshakeRecord) else None
 
 
 # --- a live session ---
@@ -137,18 +95,34 @@ def test_a_flood_of_forged_first_messages_is_bounded(pattern: Pattern) -> None:
     assert MAX_REMEMBERED == 512
 
 
-def test_noise_does_not_connect_an_idle_side() -> None:
+@pytest.mark.parametrize("pattern", FIRST_MESSAGES)
+def test_a_forged_first_message_does_not_connect_an_idle_side(pattern: Pattern) -> None:
     pair = LinkPair()
     pair.bind_each_other()
-    pair.inject(pair.b, forge_first(pair, Pattern.KK, 1))
-    pair.settle()
+    assert pair.inject(pair.b, forge_first(pair, pattern, 1)) is True
+    pair.advance(40.0)
+    assert pair.b.events == []
     assert pair.b.engine.handshake_hash is None
-    assert pair.b.events_of(PeerStatusChanged) == []
+    assert list(pair.b.engine._sessions) == []
+    pair.inject(pair.b, forge_first(pair, pattern, 2))
     pair.a.engine.connect_kk(now_s=pair.now_s)
     pair.settle()
     assert pair.b.engine.status is PeerStatus.CONNECTED
-    assert pair.b.engine.is_proven
-    assert pair.b.engine.handshake_hash == pair.a.engine.handshake_hash
+    assert pair.b.engine.handshake_hash == pair.a.engine.handshake_hash is not None
+
+
+def test_who_saw_the_pairing_code_cannot_pair_in_the_name_of_another() -> None:
+    pair = LinkPair()
+    pair.b.engine.arm_pairing(PairingToken(TOKEN))
+    # Up to XX3 nothing takes the private key of the initiator, only its public bundle.
+    pair.fate = lambda sender, record: () if kind_of(record) is HandshakeKind.XX4 else (0.01,)
+    pair.a.engine.connect_xx(
+        Invite(NATIVE, pair.b.identity.qid, PairingToken(TOKEN)), now_s=pair.now_s
+    )
+    pair.advance(40.0)
+    assert HandshakeKind.XX4 in [kind_of(record) for record in pair.b.sent]
+    assert pair.b.events == []
+    assert pair.b.engine.peer is None
 
 
 def test_the_keys_of_every_session_that_ends_are_erased() -> None:

@@ -70,6 +70,12 @@ def kinds_sent(side: Endpoint) -> list[HandshakeKind]:
     return [record.kind for record in parsed if isinstance(record, HandshakeRecord)]
 
 
+def loses_last_message(sender: Endpoint, record: bytes) -> Sequence[float]:
+    parsed = parse_record_untrusted(record)
+    is_last = isinstance(parsed, HandshakeRecord) and parsed.kind is HandshakeKind.XX4
+    return () if is_last else (0.01,)
+
+
 def assert_connected(pair: LinkPair) -> None:
     assert pair.a.engine.status is pair.b.engine.status is PeerStatus.CONNECTED
     assert pair.a.engine.handshake_hash == pair.b.engine.handshake_hash is not None
@@ -103,20 +109,57 @@ def test_known_peers_connect(suite: Suite, pattern: str) -> None:  # 45, 49
     assert_connected(pair)
 
 
-def test_a_session_is_proven_by_the_first_record_of_the_initiator() -> None:
+@pytest.mark.parametrize("start", ["ik", "kk", "xx"])
+def test_a_responder_is_connected_by_the_first_record_of_the_initiator(start: str) -> None:
     pair = LinkPair()
-
-    def proven() -> list[bool]:
-        return [side.engine.is_proven for side in (pair.a, pair.b)]
-
-    pair.bind_each_other()
-    pair.a.engine.connect_ik(now_s=pair.now_s)
-    assert proven() == [False, False]
+    if start == "xx":
+        pair.b.engine.arm_pairing(PairingToken(TOKEN))
+        pair.a.engine.connect_xx(invite_of(pair.b), now_s=pair.now_s)
+    else:
+        pair.bind_each_other()
+        connect = pair.a.engine.connect_ik if start == "ik" else pair.a.engine.connect_kk
+        connect(now_s=pair.now_s)
+    while not pair.a.events_of(PeerStatusChanged)[1:]:
+        assert pair.b.events == []
+        assert pair.b.engine.status is PeerStatus.DISCONNECTED
+        assert pair.b.engine.armed is (start == "xx")
+        pair.advance(0.001)
+    assert pair.b.events == []
+    assert pair.b.engine.handshake_hash is None
     pair.settle()
-    assert proven() == [True, False]
-    pair.a.engine.queue_ping()
+    assert [type(event) for event in pair.b.events] == [
+        *([NewPeer] if start == "xx" else []),
+        PeerStatusChanged,
+    ]
+    assert pair.b.engine.peer == pair.a.identity.bundle
+    assert not pair.b.engine.armed
+    assert_connected(pair)
+
+
+def test_a_pairing_whose_last_message_is_lost_starts_over_with_the_same_code() -> None:
+    pair = LinkPair()
+    pair.b.engine.arm_pairing(PairingToken(TOKEN))
+    pair.fate = loses_last_message
+    pair.a.engine.connect_xx(invite_of(pair.b), now_s=pair.now_s)
+    pair.advance(6.0)
+    assert pair.a.engine.status is PeerStatus.DISCONNECTED
+    assert pair.b.engine.peer is None
+    pair.fate = lambda sender, record: (0.01,)
+    pair.a.engine.connect_xx(invite_of(pair.b), now_s=pair.now_s)
     pair.settle()
-    assert proven() == [True, True]
+    assert_connected(pair)
+    assert not pair.b.engine.armed
+
+
+def test_disarming_ends_a_pairing_that_is_not_proven_yet() -> None:
+    pair = LinkPair()
+    pair.b.engine.arm_pairing(PairingToken(TOKEN))
+    pair.fate = loses_last_message
+    pair.a.engine.connect_xx(invite_of(pair.b), now_s=pair.now_s)
+    pair.advance(0.1)
+    assert list(pair.b.engine._sessions) != []
+    pair.b.engine.disarm_pairing()
+    assert list(pair.b.engine._sessions) == []
 
 
 def test_facts_are_traced_in_public_values() -> None:
@@ -607,12 +650,9 @@ def test_a_session_record_in_front_of_message_2_is_made_good() -> None:
 
     pair.fate = fate
     pair.a.engine.connect_ik(now_s=0.0)
-    pair.advance(0.011)
-    stream_id = pair.b.engine.open_stream(b"h")
-    pair.b.engine.write(stream_id, b"early")
     pair.advance(2.0)
     assert [type(error) for error in pair.a.errors] == [NoSessionForRecordError]
-    assert pair.a.engine.read(stream_id, 10) == b"early"
+    assert_connected(pair)
 
 
 def test_readable_is_told_once_per_run_of_bytes() -> None:

@@ -58,15 +58,6 @@ class Whole:
 
 
 @dataclass(frozen=True, slots=True)
-class Flag:
-    """True or false."""
-
-    def clean(self, value: object) -> Value | None:
-        """Return the value if it is a truth value."""
-        return value if isinstance(value, bool) else None
-
-
-@dataclass(frozen=True, slots=True)
 class Word:
     """One of a closed list of words."""
 
@@ -130,8 +121,9 @@ FACTS: Final[Mapping[str, Mapping[str, Field]]] = MappingProxyType(
         "engine-created": {"suite": Word(frozenset(suite.name for suite in SUITES))},
         "handshake-started": {"pattern": Word(frozenset(Pattern))},
         "handshake-timed-out": {},
+        "work-refused": {},
         "session-candidate": {},
-        "session-connected": {"proven": Flag()},
+        "session-connected": {},
         "session-proven": {},
         "session-closed": {"code": _CloseWord()},
         "unpaired": {},

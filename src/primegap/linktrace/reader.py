@@ -30,6 +30,7 @@ _BAD: Final = {
     "wire-refused",
     "packet-refused",
     "handshake-timed-out",
+    "work-refused",
     "file-full",
 }
 
@@ -116,9 +117,7 @@ def _step(fact: Fact, at_s: float) -> Message | Note | None:
     elif fact.name in _BAD:
         level = Level.BAD
     words = [fact.name.replace("-", " ")]
-    words += [f"{name} {value}" for name, value in fact.values if not isinstance(value, bool)]
-    if fact.get("proven") is False:
-        words.append("not proven yet")
+    words += [f"{name} {value}" for name, value in fact.values]
     lane = None if fact.name in _BETWEEN else Lane.LEFT
     return Note(at_s=at_s, lane=lane, text=", ".join(words), level=level)
 

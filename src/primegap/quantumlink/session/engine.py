@@ -48,7 +48,6 @@ from primegap.quantumlink.session.trace import no_trace
 from primegap.quantumlink.suite import Pattern
 
 if TYPE_CHECKING:
-    from primegap.quantumlink.handshake import HandshakeResult
     from primegap.quantumlink.identity import Identity, PeerBundle, Qid, Rng
     from primegap.quantumlink.pairing import Invite, PairingToken
     from primegap.quantumlink.records import HandshakeRecord
@@ -62,9 +61,10 @@ _DEFAULT_OPTIONS: Final = StreamOptions()
 class LinkEngine:
     """One side of a link with one peer. No clock, no randomness of its own, no I/O, no logging.
 
-    A live session is never touched by a first message of a handshake, which anybody can write: the
-    session made from it waits as a candidate, and takes over when a record proves that the peer
-    holds its keys (session 11, #1).
+    A first message of a handshake can be written by anybody. The session made from it waits as a
+    candidate: nobody is told of it, and it touches nothing that is there, until a record under its
+    keys proves that the peer holds them (session 11, #1). So `PeerStatusChanged` with connected and
+    `NewPeer` always mean that the peer has shown its keys.
 
     Args:
         config: settings.
@@ -86,7 +86,7 @@ class LinkEngine:
         self._config = config
         self._identity = identity
         self._trace = no_trace if trace is None else trace
-        self._handshakes = HandshakeDriver(config, identity, rng)
+        self._handshakes = HandshakeDriver(config, identity, rng, self._trace)
         self._peer: PeerBundle | None = None
         self._sessions = SessionSet()
         self._events: list[LinkEvent] = []
@@ -132,16 +132,6 @@ class LinkEngine:
         return None if session is None else session.handshake_hash
 
     @property
-    def is_proven(self) -> bool:
-        """True when the peer has shown that it holds the keys of the session.
-
-        After connecting it is, on the side that started; the other side knows with the first record
-        that opens. Until then the session may come from a forged first message.
-        """
-        session = self._sessions.current
-        return session is not None and session.is_proven
-
-    @property
     def armed(self) -> bool:
         """True while a pairing token is armed."""
         return self._handshakes.token is not None
@@ -163,13 +153,18 @@ class LinkEngine:
         self._peer = bundle
 
     def arm_pairing(self, token: PairingToken) -> None:
-        """Accept one pairing with this token, replacing any other; disarmed by its success."""
+        """Accept one pairing with this token, replacing any other; disarmed by its success.
+
+        Success is the first record of the new peer: until then whoever lost a message starts over.
+        """
         self._handshakes.token = token
 
     def disarm_pairing(self) -> None:
-        """Accept no pairing any more; one that is being answered ends."""
+        """Accept no pairing any more; one that is being answered, or not proven yet, ends."""
         self._handshakes.token = None
         self._handshakes.drop_responder()
+        if self._peer is None:
+            self._sessions.drop_candidates()
 
     def connect_ik(self, *, now_s: float) -> None:
         """Start an IK handshake with the bound peer; a session or attempt is given up (3.1).
@@ -211,7 +206,6 @@ class LinkEngine:
         """End the session; nothing happens without one. A running handshake goes on (2.1)."""
         self._sessions.drop_candidates()
         if self._sessions.current is not None:
-            self._handshakes.drop_initiator()  # one that lives on beside an unproven session
             self._end_session(Close(code), now_s)
 
     def unpair(self, *, now_s: float) -> None:
@@ -244,8 +238,8 @@ class LinkEngine:
         record is cut off with close code 1; that shows as events, not as an error.
 
         Returns:
-            False when the record was ignored on purpose: a replay, a reply nobody waits for, or an
-            attempt that gives way to ours.
+            False when the record was ignored on purpose: a replay, a reply nobody waits for, an
+            attempt that gives way to ours, or one more than our budget for strangers allows.
 
         Raises:
             RemoteError: the record does not hold.
@@ -269,9 +263,8 @@ class LinkEngine:
         session, body = opened
         if session is not self._sessions.current:
             self._trace("session-proven", now_s=now_s)
+            session.withdraw_ping()
             self._install(session, now_s)
-        if not session.is_proven:
-            self._handshakes.drop_initiator()
         ending = session.receive(record.seq, body, now_s)
         if ending is not None:
             self._end_session(ending, now_s)
@@ -279,7 +272,10 @@ class LinkEngine:
 
     def _receive_handshake_record(self, record: HandshakeRecord, now_s: float) -> bool:
         outcome = self._handshakes.receive(
-            record, peer=self._peer, is_connected=not self._sessions.is_empty, now_s=now_s
+            record,
+            peer=self._peer,
+            is_connected=self._sessions.current is not None,
+            now_s=now_s,
         )
         if isinstance(outcome, Finished):
             self._finish_handshake(outcome, now_s)
@@ -430,29 +426,21 @@ class LinkEngine:
             if finished.role is Role.INITIATOR and self._sessions.current is None:
                 self._emit_status(PeerStatus.DISCONNECTED)
             raise InvalidRemoteBundleError("another peer is bound")
-        if finished.pattern is Pattern.XX and finished.role is Role.RESPONDER:
-            self._handshakes.token = None  # one success is what it was for (session 11, #14)
         if finished.reply is not None:
             self._handshakes.queue_reply(finished.reply)
-        if self._peer is None:
-            self._peer = bundle
-            self._emit(NewPeer(bundle))
-        session = self._make_session(finished.result, is_proven=finished.is_proven, now_s=now_s)
-        # Nothing in a KK1 shows who wrote it: noise with our address is answered like a genuine one
-        # (session 11, #1). So not even an idle side says it is connected before the peer has shown
-        # the keys. An IK1 can only be made by who knows our public key.
-        is_idle = self._sessions.is_empty and finished.pattern is not Pattern.KK
-        if finished.is_proven or is_idle:
+        session = self._make_session(finished, now_s)
+        if finished.is_proven:
             self._install(session, now_s)
         else:
             self._add_candidate(session, now_s)
 
-    def _make_session(self, result: HandshakeResult, *, is_proven: bool, now_s: float) -> Session:
+    def _make_session(self, finished: Finished, now_s: float) -> Session:
+        result = finished.result
         session = Session(
             self._config,
             self._identity,
             result,
-            is_proven=is_proven,
+            answers_pairing=finished.pattern is Pattern.XX and finished.role is Role.RESPONDER,
             write_ids=self._write_ids,
             emit=self._emit,
             trace=self._trace,
@@ -469,10 +457,19 @@ class LinkEngine:
         self._trace("session-candidate", now_s=now_s)
 
     def _install(self, session: Session, now_s: float) -> None:
-        """Make a session the one that counts; an older one and all candidates end silently."""
+        """Make a proven session the one that counts; an older one and all candidates end silently.
+
+        A pairing has succeeded with that, and an attempt of ours beside it is not needed any more.
+        """
+        self._handshakes.drop_initiator()
         if self._sessions.install(session):
             self._emit(SessionDropped())
-        self._trace("session-connected", now_s=now_s, proven=session.is_proven)
+        if session.answers_pairing:
+            self._handshakes.token = None  # one success is what it was for (session 11, #14)
+        if self._peer is None:
+            self._peer = session.peer
+            self._emit(NewPeer(session.peer))
+        self._trace("session-connected", now_s=now_s)
         self._emit_status(PeerStatus.CONNECTED)
 
     def _drop_sessions(self) -> None:

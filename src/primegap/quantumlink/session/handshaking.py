@@ -14,10 +14,12 @@ from primegap.quantumlink.errors import (
 )
 from primegap.quantumlink.handshake import Handshake, HandshakeResult
 from primegap.quantumlink.handshake_setup import Role, TransportParams
+from primegap.quantumlink.messages import parse_message_untrusted
 from primegap.quantumlink.records import HandshakeKind
 from primegap.quantumlink.session.errors import NotPairingError, UnknownPeerError
 from primegap.quantumlink.session.first_messages import FirstMessageMemory, first_message_digest
 from primegap.quantumlink.session.rtt import is_due
+from primegap.quantumlink.session.work_budget import WorkBudget
 from primegap.quantumlink.suite import Pattern
 
 if TYPE_CHECKING:
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from primegap.quantumlink.pairing import Invite, PairingId, PairingToken
     from primegap.quantumlink.records import HandshakeRecord
     from primegap.quantumlink.session.config import LinkConfig
+    from primegap.quantumlink.session.trace import Trace
 
 MAX_QUEUED_RECORDS: Final = 4
 "Handshake records waiting for the transport; beyond it the oldest is dropped, as if lost."
@@ -66,7 +69,8 @@ class Finished:
         """True when the last message has shown that the peer holds the keys.
 
         An initiator knows: the last reply does not verify otherwise. A responder does not: anybody
-        can write a KK1, replay an IK1, or name the peer in an IK1.
+        can write a KK1, replay an IK1, or name the peer in an IK1; and an XX3 shows that its writer
+        knows the pairing code, but not that the bundle in it is its own.
         """
         return self.role is Role.INITIATOR
 
@@ -74,16 +78,18 @@ class Finished:
 class HandshakeDriver:
     """Runs at most one attempt of our own and answers at most one pairing beside it.
 
-    An attempt of ours lives on while an unproven session is up, so that a forged first message
+    An attempt of ours lives on while sessions wait to be proven, so that a forged first message
     cannot end it.
 
     Args:
         config: settings.
         identity: ours.
         rng: source of ephemeral keys.
+        trace: takes facts.
     """
 
-    def __init__(self, config: LinkConfig, identity: Identity, rng: Rng) -> None:
+    def __init__(self, config: LinkConfig, identity: Identity, rng: Rng, trace: Trace) -> None:
+        self._trace = trace
         self._config = config
         self._identity = identity
         self._rng = rng
@@ -92,6 +98,9 @@ class HandshakeDriver:
         # after a restart of ours a counter from 1 would repeat those numbers.
         self._next_id = int.from_bytes(rng(4), "little")
         self._memory = FirstMessageMemory()
+        # Two, so that noise of one kind cannot use up what the other kind needs.
+        self._first_budget = WorkBudget()
+        self._reply_budget = WorkBudget()
         self._queue: deque[tuple[bytes, Attempt | None]] = deque(maxlen=MAX_QUEUED_RECORDS)
         self.token: PairingToken | None = None
         self.initiator: Attempt | None = None
@@ -188,16 +197,35 @@ class HandshakeDriver:
             now_s: time.
 
         Raises:
-            RemoteError: the message does not hold; nothing has changed.
+            RemoteError: the message does not hold; nothing has changed but the budget for work.
         """
         if record.kind is HandshakeKind.XX1:
             return self._receive_pairing_first(record, is_connected=is_connected, now_s=now_s)
         if record.is_first:
-            return self._receive_known_first(record, peer=peer, is_connected=is_connected)
-        return self._receive_reply(record)
+            return self._receive_known_first(
+                record, peer=peer, is_connected=is_connected, now_s=now_s
+            )
+        return self._receive_reply(record, now_s)
+
+    def _may_work(self, record: HandshakeRecord, budget: WorkBudget, now_s: float) -> bool:
+        """Tell whether a message is worth its cost; the last question before the costly part.
+
+        Raises:
+            RemoteError: the message is not even well formed, so nothing is paid for it.
+        """
+        parse_message_untrusted(record, self._identity.suite)
+        if budget.take(record.kind, now_s):
+            return True
+        self._trace("work-refused", now_s=now_s)
+        return False
 
     def _receive_known_first(
-        self, record: HandshakeRecord, *, peer: PeerBundle | None, is_connected: bool
+        self,
+        record: HandshakeRecord,
+        *,
+        peer: PeerBundle | None,
+        is_connected: bool,
+        now_s: float,
     ) -> Finished | bool:
         digest = first_message_digest(record, self._identity.suite)
         if digest in self._memory:
@@ -209,6 +237,8 @@ class HandshakeDriver:
                 raise UnknownPeerError("a device that is not paired tried to connect")
         elif record.sender != peer.qid:
             raise InvalidRouteError("another device than the paired one tried to connect")
+        if not self._may_work(record, self._first_budget, now_s):
+            return False
         handshake, reply = self._respond(record, expected=peer, token=None)
         self._memory.add(digest)
         assert handshake.result is not None  # IK and KK end with the reply
@@ -250,6 +280,8 @@ class HandshakeDriver:
             raise NotPairingError("a device tried to pair")
         if pairing_id != self.token.pairing_id:
             raise InvalidPairingIdError("a device tried to pair with another code")
+        if not self._may_work(record, self._first_budget, now_s):
+            return False
         handshake, reply = self._respond(record, expected=None, token=self.token)
         self._memory.add(digest)
         self.drop_responder()
@@ -276,9 +308,11 @@ class HandshakeDriver:
             rng=self._rng,
         )
 
-    def _receive_reply(self, record: HandshakeRecord) -> Finished | bool:
+    def _receive_reply(self, record: HandshakeRecord, now_s: float) -> Finished | bool:
         attempt = self.responder if record.kind is HandshakeKind.XX3 else self.initiator
         if attempt is None or not attempt.takes(record):
+            return False
+        if not self._may_work(record, self._reply_budget, now_s):
             return False
         handshake, reply = attempt.handshake.receive(record)
         if handshake.result is not None:

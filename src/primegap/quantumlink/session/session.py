@@ -48,8 +48,7 @@ class Session:
         config: settings.
         identity: ours.
         result: outcome of the handshake; its keys are copied.
-        is_proven: True when the handshake has shown that the peer holds the keys; otherwise the
-            first record that opens does.
+        answers_pairing: whether it comes from a pairing that we answered.
         write_ids: source of write ids, never repeating over all sessions of an engine.
         emit: takes events.
         trace: takes facts.
@@ -62,7 +61,7 @@ class Session:
         identity: Identity,
         result: HandshakeResult,
         *,
-        is_proven: bool,
+        answers_pairing: bool,
         write_ids: Iterator[int],
         emit: Callable[[LinkEvent], None],
         trace: Trace,
@@ -71,7 +70,7 @@ class Session:
         suite, own, remote = identity.suite, identity.qid, result.remote_bundle.qid
         self.peer = result.remote_bundle
         self.handshake_hash = result.handshake_hash
-        self.is_proven = is_proven
+        self.answers_pairing = answers_pairing
         self.streams = StreamTable(
             config,
             own,
@@ -115,7 +114,6 @@ class Session:
         self._trace("record-received", now_s=now_s, seq=seq, body=len(body))
         self._replay.accept(seq)
         self._acks.note(seq)
-        self.is_proven = True
         self._last_activity_s = self._last_inbound_s = now_s
         asks_for_ack = False
         try:
@@ -225,6 +223,10 @@ class Session:
     def queue_ping(self) -> None:
         """Ask the peer for a sign of life."""
         self._ping_is_pending = True
+
+    def withdraw_ping(self) -> None:
+        """Ask for no sign of life any more, unless the question is on its way already."""
+        self._ping_is_pending = False
 
     def complete_write(self, write_id: int, *, ok: bool, now_s: float) -> bool:
         """Take the fate of a record; False when the id is not known here (any more)."""

@@ -33,7 +33,10 @@ class _Candidate:
 
 
 class SessionSet:
-    """At most one current session and `MAX_CANDIDATES` candidates, all with the same peer."""
+    """At most one current session and `MAX_CANDIDATES` candidates.
+
+    All are with the bound peer; while nobody is bound, candidates may be of several who try.
+    """
 
     __slots__ = ("_candidates", "current")
 
@@ -47,11 +50,6 @@ class SessionSet:
             yield from [held.session for held in self._candidates]
         if self.current is not None:
             yield self.current
-
-    @property
-    def is_empty(self) -> bool:
-        """True when there is neither a session nor a candidate."""
-        return self.current is None and not self._candidates
 
     def add_candidate(self, session: Session, deadline_s: float) -> None:
         """Keep a session until it is proven or its time is up."""
@@ -102,7 +100,8 @@ class SessionSet:
             sessions += [held.session for held in reversed(self._candidates)]
         for session in sessions:
             if record.sender != session.peer.qid:
-                raise InvalidRouteError("a record of somebody else")
+                refusal = InvalidRouteError("a record of somebody else")
+                continue
             try:
                 body = session.open_record(record)
             except RemoteError as error:
