@@ -16,14 +16,14 @@ from tests.guarantees.other_hands import PACKAGE, in_other_hands
 from tests.guarantees.plugin import Attempted
 
 from primegap.device.launcher import DeviceSettings, start_device
-from primegap.keyos.api.core import NextRadio, RestartApps
+from primegap.keyos.api.core import NextPermissionRequest, NextRadio, RestartApps
 from primegap.keyos.core.builtin import builtin_table
 
 DENIED: Final = "ERROR 1"
 TABLE: Final = builtin_table()
 ROLES: Final = sorted(set(TABLE.manifests) - {"core"})
-WAITS: Final = NextRadio.message_id
-"Answered when there is a radio: never in this device, so it is sent last."
+WAIT: Final = {NextRadio.message_id, NextPermissionRequest.message_id}
+"Answered when there is a radio or a request: never in this device, so they are sent last."
 KILLS: Final = RestartApps.message_id
 
 
@@ -46,7 +46,7 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Swept]:
     servers: dict[str, list[int]] = {
         server: [] for m in TABLE.manifests.values() for server in m.servers
     }
-    last = {CORE: [WAITS, KILLS]}
+    last = {CORE: [*sorted(WAIT), KILLS]}
     config = {role: {"servers": {**servers, CORE: last[CORE]}, "last": last} for role in ROLES}
     data = folder / "device"
     with (
@@ -105,7 +105,7 @@ def test_what_is_not_granted_is_denied_in_words(swept: Swept, attempted: Attempt
                 assert answers == DENIED, f"{role} got a connection to {server}"
                 sent += 1
                 continue
-            left_out = {WAITS, KILLS} if server == CORE else set()
+            left_out = {*WAIT, KILLS} if server == CORE else set()
             denied = set(answers.pop(DENIED, ()))
             assert denied == set(IDS) - left_out - allowed(role, server), f"{role} at {server}"
             others = {number for ids in answers.values() for number in ids}
@@ -128,9 +128,11 @@ def test_exactly_what_is_granted_reaches_a_service(swept: Swept, attempted: Atte
         attempted(len(seen))
 
 
-@pytest.mark.guarantee("P-1", "P-4", tried="the messages to core that stop others, from every role")
-def test_only_the_screen_restarts_apps_and_only_the_link_waits_for_the_radio(swept: Swept) -> None:
+@pytest.mark.guarantee(
+    "P-1", "P-4", tried="the messages to core that wait or end others, from every role"
+)
+def test_what_waits_in_core_and_what_restarts_apps_is_for_its_holder(swept: Swept) -> None:
     for role, answers in swept.last.items():
-        for number in (WAITS, KILLS):
+        for number in (*WAIT, KILLS):
             may = TABLE.allows(role, CORE, number)
             assert (answers[f"{CORE} {number}"] != DENIED) == may, f"{role}: {number}"

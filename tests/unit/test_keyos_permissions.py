@@ -62,8 +62,13 @@ def table(*installed: Manifest) -> PermissionTable:
 # -- the table ----------------------------------------------------------------------------------
 
 
+@pytest.mark.guarantee(
+    "P-5",
+    "P-7",
+    tried="every message of every built-in server, named by an installed app's manifest",
+)
 def test_only_catalogued_messages_can_be_obtained_by_installed_apps() -> None:
-    """P-5, P-7: every message of every built-in server, as an installed app's manifest names it."""
+    """Every message of every built-in server, as an installed app's manifest names it."""
     outcomes: dict[str, set[str]] = {"allow": set(), "ask": set(), "refused": set()}
     for manifest in builtin_manifests():
         for server, messages in manifest.servers.items():
@@ -92,6 +97,7 @@ def test_only_catalogued_messages_can_be_obtained_by_installed_apps() -> None:
     } <= outcomes["refused"]
 
 
+@pytest.mark.guarantee("P-3", tried="unknown rules of a message")
 @pytest.mark.parametrize(
     "entry",
     [
@@ -121,6 +127,9 @@ Ask = {entry}
         parse_manifest_untrusted(text.encode())
 
 
+@pytest.mark.guarantee(
+    "P-6", "U-2", tried="installed manifests that claim to be system, critical, first"
+)
 def test_an_installed_app_is_no_part_of_the_system() -> None:
     guest = app()
     for stolen in (
@@ -134,6 +143,7 @@ def test_an_installed_app_is_no_part_of_the_system() -> None:
             table(stolen)
 
 
+@pytest.mark.guarantee("A-8", tried="an app removed from the table")
 def test_an_app_comes_and_goes_and_leaves_nothing() -> None:
     full = table()
     before = full.effective()
@@ -194,6 +204,7 @@ def delivered(actions: list[Action]) -> list[ToService]:
     return [a for a in actions if isinstance(a, ToService) and a.frame.kind is Kind.REQUEST]
 
 
+@pytest.mark.guarantee("R-2", "P-7", tried="requests before the answer")
 def test_nothing_reaches_the_service_before_the_person_agreed() -> None:
     bench = Bench()
     number = bench.park()
@@ -218,9 +229,9 @@ def test_a_refusal_ends_all_that_wait_for_the_same() -> None:
     assert bench.router.answer_parked(numbers[0], allow=True) == []
 
 
+@pytest.mark.guarantee("R-5", "ID-2", tried="sender, server or connection gone before a late yes")
 @pytest.mark.parametrize("end", ["sender", "server", "connection", "cancelled"])
 def test_a_late_yes_changes_nothing_for_who_is_gone(end: str) -> None:
-    """R-5, ID-2."""
     bench = Bench()
     number = bench.park()
     match end:
@@ -245,6 +256,7 @@ def test_a_late_yes_changes_nothing_for_who_is_gone(end: str) -> None:
         assert bench.router.take_up(bench.park()) is not None
 
 
+@pytest.mark.guarantee("R-2", "X-3", tried="more parked requests than there is room")
 def test_the_table_of_parked_requests_is_bounded_for_one_and_for_all() -> None:
     guests = [app(f"guest-{n}") for n in range(MAX_PARKED // MAX_PARKED_PER_CALLER + 1)]
     router = Router(table(*guests))
@@ -269,8 +281,9 @@ def test_a_tombstone_keeps_its_place_until_somebody_looks() -> None:
     assert bench.router.take_up(number) is None
 
 
+@pytest.mark.guarantee("P-9", tried="a revocation in the middle of traffic")
 def test_a_revocation_stops_the_next_message_and_the_waiting_one() -> None:
-    """P-9, on the same connection, in the middle of traffic."""
+    """On the same connection, in the middle of traffic."""
     bench = Bench()
     bench.router.answer_parked(bench.park(), allow=True)
     (waiting,) = delivered(bench.router.client_frame(bench.connection, request(CODE, 2)))
@@ -283,8 +296,9 @@ def test_a_revocation_stops_the_next_message_and_the_waiting_one() -> None:
     bench.park(3)
 
 
+@pytest.mark.guarantee("R-4", tried="the broker killed under its prompt")
 def test_a_broker_that_is_gone_has_denied() -> None:
-    """R-4: whatever waited is refused, and what was granted is asked for again."""
+    """Whatever waited is refused, and what was granted is asked for again."""
     bench = Bench()
     bench.router.answer_parked(bench.park(), allow=True)
     security = bench.router.open_connection(bench.guest, "os/security")
@@ -293,6 +307,9 @@ def test_a_broker_that_is_gone_has_denied() -> None:
     bench.park(4)
 
 
+@pytest.mark.guarantee(
+    "P-7", "R-5", tried="random orders of requests, answers, deaths and revocations"
+)
 @given(
     steps=st.lists(
         st.tuples(
@@ -303,7 +320,7 @@ def test_a_broker_that_is_gone_has_denied() -> None:
     )
 )
 def test_no_order_of_events_delivers_what_is_not_granted(steps: list[tuple[str, int]]) -> None:
-    """P-7, R-5: an independent account of what the person said, against what is delivered."""
+    """An independent account of what the person said, against what is delivered."""
     bench = Bench()
     router = bench.router
     granted = False
@@ -349,6 +366,7 @@ def test_no_order_of_events_delivers_what_is_not_granted(steps: list[tuple[str, 
 GUEST = bytes(16)
 
 
+@pytest.mark.guarantee("R-6", tried="the same request after each choice")
 def test_decisions_are_kept_by_app_and_subgroup_and_not_now_by_run() -> None:
     book = Book()
     assert book.decided(GUEST, 1, CAMERA) is None
@@ -376,10 +394,10 @@ def test_postponed_decisions_are_bounded() -> None:
     assert book.decided(GUEST, MAX_POSTPONED, CAMERA) is False
 
 
+@pytest.mark.guarantee("R-7", tried="the file of grants altered, exchanged, of another seed")
 def test_a_file_of_grants_that_was_altered_or_belongs_to_another_seed_grants_nothing(
     tmp_path: Path,
 ) -> None:
-    """R-7."""
     book = Book()
     book.note(GUEST, 1, CAMERA, "Guest", Choice.ALWAYS)
     file = SealedFile(tmp_path, "grants", b"s" * 32)
