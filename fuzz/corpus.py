@@ -124,6 +124,17 @@ def _pictures() -> Iterator[bytes]:
     yield out.getvalue()
 
 
+def _codes() -> Iterator[bytes]:
+    vectors = _vectors("ur-vectors")
+    for row in vectors["bbqr"]["rows"]:
+        yield "\n".join(row["parts"]).encode()
+    yield "\n".join(vectors["ur1_legacy"]["multi"]["parts"]).encode()
+    yield "\n".join(vectors["psbt_same_payload"]["pMofN_of_base58"]).encode()
+    yield vectors["seedqr"]["rows"][3]["seedqr_digits"].encode()
+    yield bytes.fromhex(vectors["seedqr"]["rows"][3]["compact_hex"])
+    yield vectors["psbt_same_payload"]["psbt_hex"].encode()
+
+
 def _pairing() -> Iterator[bytes]:
     from primegap.quantumlink.identity import Qid
     from primegap.quantumlink.pairing import Invite, PairingLink, PairingToken
@@ -214,6 +225,8 @@ def seeds(name: str) -> Iterable[bytes]:
         case "ur-text":
             texts = (text for text in _texts(_vectors("ur-vectors")) if text[:3].lower() == "ur:")
             return [text.encode() for text in texts]
+        case "codes":
+            return _codes()
         case "ur-parts":
             return _hex(_vectors("ur-vectors"))
         case "psbt":

@@ -177,6 +177,25 @@ def ur_text() -> Harness:
 
 
 @harness
+def codes() -> Harness:
+    """Codes of every kind, one a line, given to one reader."""
+    from primegap.airgap import CodeReader, Expect, FrameVerdict
+
+    good = {FrameVerdict.NEW, FrameVerdict.DUPLICATE}
+
+    def run(data: bytes) -> None:
+        for expect in Expect:
+            reader = CodeReader(expect)
+            for line in data.splitlines():
+                verdict = reader.receive(line.decode("utf-8", "replace"), line)
+                promise((verdict in good) == (reader.last_error is None), "a bad code has a reason")
+                if reader.offers_restart:
+                    reader.start_over()
+
+    return run
+
+
+@harness
 def ur_parts() -> Harness:
     """The CBOR of one part, and of payloads."""
     from primegap.airgap.errors import RemoteAirgapError

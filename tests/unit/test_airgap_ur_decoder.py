@@ -10,6 +10,7 @@ from dataclasses import replace
 import pytest
 
 from primegap.airgap import (
+    FRAMES_TO_OFFER_RESTART,
     PSBT_UR_TYPES,
     BytewordsError,
     CborError,
@@ -32,7 +33,6 @@ from primegap.airgap import (
 )
 from primegap.airgap.errors import RemoteAirgapError
 from primegap.airgap.ur import (
-    FRAMES_TO_OFFER_RESTART,
     MAX_FRAGMENT_BYTES,
     MAX_MESSAGE_BYTES,
     MAX_READ_FRAGMENTS,

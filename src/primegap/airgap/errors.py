@@ -39,6 +39,13 @@ class RemoteAirgapError(AirgapError):
     hint = "The code that was read is not valid."
 
 
+class RefusedCodeError(RemoteAirgapError):
+    """What was read is well-formed, and not taken all the same."""
+
+    code = "airgap-refused"
+    hint = "This QR code is not taken here."
+
+
 class UrTextError(RemoteAirgapError):
     """The text does not have the form of a UR."""
 
@@ -51,6 +58,41 @@ class LegacyUrError(UrTextError):
 
     code = "ur-legacy"
     hint = "This QR code uses an old format. Choose UR 2 in the other wallet."
+
+
+class LegacyUrPartError(RemoteAirgapError):
+    """A UR of version 1 is malformed, or its checksum or digest does not match."""
+
+    code = "ur-legacy-part"
+    hint = "A QR code was damaged on the way."
+
+
+class BbqrError(RemoteAirgapError):
+    """A BBQr symbol is malformed, or the message it completes is."""
+
+    code = "bbqr"
+    hint = "This BBQr code is malformed, or was damaged on the way."
+
+
+class PieceError(RemoteAirgapError):
+    """A numbered piece (`p1of3 …`) is malformed."""
+
+    code = "piece"
+    hint = "This QR code is not of the kind that is read here."
+
+
+class Base43Error(RemoteAirgapError):
+    """The text is not base43."""
+
+    code = "base43"
+    hint = "This QR code is not of the kind that is read here."
+
+
+class SeedQrError(RemoteAirgapError):
+    """The code does not hold a seed."""
+
+    code = "seedqr"
+    hint = "This QR code holds no seed of 12 or 24 words."
 
 
 class BytewordsError(RemoteAirgapError):
@@ -74,14 +116,14 @@ class UrPartError(RemoteAirgapError):
     hint = "A QR code of this series is malformed."
 
 
-class UrLimitError(RemoteAirgapError):
+class UrLimitError(RefusedCodeError):
     """The message announced is larger than what is read from codes."""
 
     code = "ur-limit"
     hint = "This message is too large to be read from QR codes. Use a file instead."
 
 
-class UnexpectedUrTypeError(RemoteAirgapError):
+class UnexpectedUrTypeError(RefusedCodeError):
     """The type of the UR is not one of those asked for."""
 
     code = "ur-unexpected-type"
@@ -107,6 +149,20 @@ class UrPayloadError(RemoteAirgapError):
 
     code = "ur-payload"
     hint = "The message in the QR code is not what it says it is."
+
+
+class NotAPsbtError(RemoteAirgapError):
+    """The message is complete, and is no PSBT."""
+
+    code = "not-a-psbt"
+    hint = "This QR code holds no PSBT."
+
+
+class NotTextError(RemoteAirgapError):
+    """The message is complete, and is no text."""
+
+    code = "not-text"
+    hint = "This QR code holds no text."
 
 
 class QrError(RemoteAirgapError):

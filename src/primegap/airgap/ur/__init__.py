@@ -10,19 +10,14 @@ from primegap.airgap.ur.bytewords import (
     decode_bytewords_untrusted,
     encode_bytewords,
 )
-from primegap.airgap.ur.decoder import (
-    FRAMES_TO_OFFER_RESTART,
-    FrameVerdict,
-    UrDecoder,
-    UrProgress,
-)
+from primegap.airgap.ur.decoder import UrDecoder
 from primegap.airgap.ur.encoder import UrEncoder
 from primegap.airgap.ur.fragments import MIN_FRAGMENT_BYTES
+from primegap.airgap.ur.legacy import LegacyUrReader, encode_legacy_ur
 from primegap.airgap.ur.limits import (
     MAX_FRAGMENT_BYTES,
     MAX_MESSAGE_BYTES,
     MAX_READ_FRAGMENTS,
-    MAX_TEXT_CHARACTERS,
     MAX_TYPE_CHARACTERS,
     MAX_WRITTEN_FRAGMENTS,
 )
@@ -37,25 +32,23 @@ from primegap.airgap.ur.payload import (
 from primegap.airgap.ur.text import is_ur_text
 
 __all__ = [
-    "FRAMES_TO_OFFER_RESTART",
     "MAX_FRAGMENT_BYTES",
     "MAX_MESSAGE_BYTES",
     "MAX_READ_FRAGMENTS",
-    "MAX_TEXT_CHARACTERS",
     "MAX_TYPE_CHARACTERS",
     "MAX_WRITTEN_FRAGMENTS",
     "MIN_FRAGMENT_BYTES",
     "PSBT_UR_TYPES",
     "BytewordsStyle",
-    "FrameVerdict",
+    "LegacyUrReader",
     "Ur",
     "UrDecoder",
     "UrEncoder",
-    "UrProgress",
     "bytes_from_ur",
     "bytes_to_ur",
     "decode_bytewords_untrusted",
     "encode_bytewords",
+    "encode_legacy_ur",
     "is_ur_text",
     "psbt_from_ur",
     "psbt_to_ur",

@@ -23,7 +23,7 @@ class Assembly:
     """
 
     def __init__(self, first: Part) -> None:
-        self._seq_len, self._message_bytes, self._checksum, self._length = first.message_key
+        self.seq_len, self.message_bytes, self._checksum, self._length = first.message_key
         # By the highest fragment of each: bit mask of the fragments, and the XOR of their data.
         self._rows: dict[int, tuple[int, int]] = {}
 
@@ -35,7 +35,7 @@ class Assembly:
     @property
     def is_complete(self) -> bool:
         """Whether the message is determined."""
-        return len(self._rows) == self._seq_len
+        return len(self._rows) == self.seq_len
 
     def add(self, part: Part) -> bool:
         """Take a part of this message in; return whether it told anything new.
@@ -44,7 +44,7 @@ class Assembly:
             CorruptSetError: it contradicts the parts before it, so one of them is wrong.
         """
         mask = 0
-        for index in choose_fragments(part.seq_num, self._seq_len, self._checksum):
+        for index in choose_fragments(part.seq_num, self.seq_len, self._checksum):
             mask |= 1 << index
         data = int.from_bytes(part.data, "big")
         while mask:
@@ -66,7 +66,7 @@ class Assembly:
             CorruptSetError: checksum or padding are wrong.
         """
         fragments: list[int] = []
-        for index in range(self._seq_len):  # a row holds its own fragment and lower ones only
+        for index in range(self.seq_len):  # a row holds its own fragment and lower ones only
             mask, data = self._rows[index]
             mask ^= 1 << index
             while mask:
@@ -75,7 +75,7 @@ class Assembly:
                 mask ^= lowest
             fragments.append(data)
         joined = b"".join([fragment.to_bytes(self._length, "big") for fragment in fragments])
-        message, padding = joined[: self._message_bytes], joined[self._message_bytes :]
+        message, padding = joined[: self.message_bytes], joined[self.message_bytes :]
         if zlib.crc32(message) != self._checksum:
             raise CorruptSetError("the checksum of the message is wrong")
         if any(padding):

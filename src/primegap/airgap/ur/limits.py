@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Final
 
-MAX_TEXT_CHARACTERS: Final = 4296
-"Alphanumeric characters in the largest QR symbol."
 MAX_TYPE_CHARACTERS: Final = 32
 "The longest type in use has 21."
 MAX_SEQ_NUM: Final = (1 << 32) - 1

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from primegap.airgap.errors import LegacyUrError, UrTextError
-from primegap.airgap.ur.limits import MAX_SEQ_NUM, MAX_TEXT_CHARACTERS, MAX_TYPE_CHARACTERS
+from primegap.airgap.limits import MAX_SYMBOL_CHARACTERS
+from primegap.airgap.ur.limits import MAX_SEQ_NUM, MAX_TYPE_CHARACTERS
 
 _PREFIX: Final = "ur:"
 _TYPE: Final = re.compile(rf"[a-z0-9-]{{1,{MAX_TYPE_CHARACTERS}}}")
@@ -49,7 +50,7 @@ def parse_ur_text_untrusted(text: str) -> UrText:
         LegacyUrError: it is of version 1.
         UrTextError: it is not a UR.
     """
-    if len(text) > MAX_TEXT_CHARACTERS:
+    if len(text) > MAX_SYMBOL_CHARACTERS:
         raise UrTextError("longer than a QR symbol holds")
     if not text.isascii():  # some other letters become a to z in lower case
         raise UrTextError("not ASCII")
