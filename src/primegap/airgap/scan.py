@@ -157,6 +157,8 @@ class CodeReader:
     def _receive(self, text: str, raw: bytes) -> FrameVerdict:
         container = self._container_of(text, raw)
         if self._container is not None and container is not self._container:
+            if self._new_reader(container) is None:
+                self._single(container, text, raw)  # what is no message here is not another one
             self._other_count = self._other_count + 1 if container is self._other else 1
             self._other, self._other_code = container, (text, raw)
             self._error = OtherMessageError("another message is being read")

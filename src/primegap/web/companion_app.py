@@ -150,9 +150,9 @@ class AccountPages(Pages):
     async def pairing_picture(self, request: Request) -> Response:
         """Pair by pictures of a code."""
         texts = [
-            text
+            code.text
             for picture in await read_pictures(request, MAX_PICTURES)
-            for text in await read_codes(picture)
+            for code in await read_codes(picture)
         ]
         if not texts and wants_json(request):
             return JSONResponse({"verdict": "nothing", "hint": NOTHING})

@@ -77,7 +77,8 @@ class PaymentPages(Pages):
     async def recipient_picture(self, request: Request) -> Response:
         """Read the recipient off a picture."""
         for picture in await read_pictures(request, 1):
-            for text in await read_codes(picture):
+            for code in await read_codes(picture):
+                text = code.text
                 if wants_json(request):
                     return JSONResponse(
                         {"verdict": "read", "text": text[:MAX_RECIPIENT_CHARACTERS]}

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from primegap.airgap import (
-    PSBT_UR_TYPES,
-    FrameVerdict,
-    RemoteAirgapError,
-    UrDecoder,
-    UrTextError,
-    psbt_from_ur,
-)
+from primegap.airgap import CodeReader, Expect, FrameVerdict, NotAPsbtError, RemoteAirgapError
+
+if TYPE_CHECKING:
+    from primegap.airgap.qr import ScannedCode
 
 NOTHING: Final = "No QR code in this picture. Hold the whole code up, straight and sharp."
 
@@ -32,27 +28,27 @@ class Scan:
     "The message, once it is complete."
 
 
-async def read_codes(picture: bytes) -> list[str]:
-    """Return the texts of the QR codes in a PNG or JPEG file, at most a few.
+async def read_codes(picture: bytes) -> list[ScannedCode]:
+    """Return the QR codes in a PNG or JPEG file, at most a few.
 
     Raises:
         QrError: the file cannot be read.
     """
     from primegap.airgap.qr import scan_picture
 
-    return [code.text for code in await asyncio.to_thread(scan_picture, picture)]
+    return await asyncio.to_thread(scan_picture, picture)
 
 
 class Scanner:
     """Collects the frames of one signed payment from pictures, in any order."""
 
     def __init__(self) -> None:
-        self._decoder = UrDecoder(PSBT_UR_TYPES)
+        self._reader = CodeReader(Expect.PSBT)
 
     @property
     def fraction(self) -> float:
         """How much of the message is read, 0.0 to 1.0."""
-        return self._decoder.progress.fraction
+        return self._reader.progress.fraction
 
     async def look(self, picture: bytes) -> Scan:
         """Take one picture.
@@ -60,36 +56,24 @@ class Scanner:
         Raises:
             QrError: the file cannot be read.
         """
-        texts = await read_codes(picture)
-        if not texts:
+        codes = await read_codes(picture)
+        if not codes:
             return Scan("nothing", self.fraction, NOTHING)
-        return self.take(texts)
-
-    def take(self, texts: list[str]) -> Scan:
-        """Take the texts of the codes in one picture."""
         verdict = FrameVerdict.UNREADABLE
-        for text in texts:
-            verdict = self._decoder.receive(text)
-            if self._decoder.result is not None:
-                return self._complete()
-        if self._decoder.offers_restart:
-            self._decoder.start_over()  # nothing else is waited for here
+        for code in codes:
+            verdict = self._reader.receive(code.text, code.raw)
+            if self._reader.result is not None:
+                psbt = self._reader.result.psbt()
+                self._reader = CodeReader(Expect.PSBT)
+                return Scan("complete", 1.0, psbt=psbt)
+        if self._reader.offers_restart:
+            self._reader.start_over()  # nothing else is waited for here
             return Scan("new", self.fraction)
-        error = self._decoder.last_error
-        hint = "" if error is None else _hint(error)
-        return Scan(verdict.value, self.fraction, hint)
-
-    def _complete(self) -> Scan:
-        ur = self._decoder.result
-        assert ur is not None
-        self._decoder = UrDecoder(PSBT_UR_TYPES)
-        try:
-            return Scan("complete", 1.0, psbt=psbt_from_ur(ur))
-        except RemoteAirgapError as error:
-            return Scan("refused", 0.0, error.hint)
+        error = self._reader.last_error
+        return Scan(verdict.value, self.fraction, "" if error is None else _hint(error))
 
 
 def _hint(error: RemoteAirgapError) -> str:
-    if type(error) is UrTextError:
+    if type(error) is NotAPsbtError:
         return "This is not the code of a signed payment. Scan what the device shows after signing."
     return error.hint

@@ -25,7 +25,7 @@ from primegap.keyos.ui.canonical import encode_screen
 from primegap.keyos.ui.errors import ScreenError
 
 if TYPE_CHECKING:
-    from primegap.airgap import AirgapError, Ur
+    from primegap.airgap import AirgapError, Dialect, Received
     from primegap.bitcoin.review_values import Review
     from primegap.keyos.process import Process
     from primegap.keyos.ui.screen import Screen
@@ -170,57 +170,63 @@ class BitcoinApp:
             seeing.cancel()
 
     async def _sign_by_qr(self, account: Account) -> None:
-        from primegap.airgap import AirgapError, psbt_from_ur
+        from primegap.airgap import AirgapError
 
         try:
-            ur = await self._scan_ur()
-            if ur is None:
+            request = await self._scan_psbt()
+            if request is None:
                 return
-            signed = await self._sign(account, psbt_from_ur(ur))
+            signed = await self._sign(account, request.psbt())
         except RejectedError:
             return
         except (BitcoinError, AirgapError, KeyosError) as error:
             await self._present(screens.problem("Not signed", _hint(error)))
             return
-        await self._show_signed(signed, ur.ur_type)
+        await self._show_signed(signed, request.dialect)
 
-    async def _scan_ur(self) -> Ur | None:
-        """Read an animated PSBT; None when the person cancelled."""
-        from primegap.airgap import PSBT_UR_TYPES, UrDecoder
+    async def _scan_psbt(self) -> Received | None:
+        """Read a PSBT in any dialect, animated or not; None when the person cancelled.
 
-        decoder = UrDecoder(PSBT_UR_TYPES)
+        Raises:
+            NotAPsbtError: the message is complete and is something else.
+        """
+        from primegap.airgap import CodeReader, Expect, FrameVerdict, NotAPsbtError
+
+        reader = CodeReader(Expect.PSBT)
         title, text = "Sign by QR code", "Hold the animated code up until it is complete."
         leaving = asyncio.ensure_future(self._present(screens.scanning(title, text, 0.0)))
         try:
-            while decoder.result is None:
+            while reader.result is None:
                 seeing = asyncio.ensure_future(self._process.call(camera.NextCode(), camera.Code))
                 try:
                     await asyncio.wait((leaving, seeing), return_when=asyncio.FIRST_COMPLETED)
                     if not seeing.done():
                         return None
-                    decoder.receive(seeing.result().text)
+                    code = seeing.result()
+                    verdict = reader.receive(code.text, code.raw)
                 finally:
                     seeing.cancel()
-                fraction = decoder.progress.fraction
+                if verdict is FrameVerdict.CORRUPT and type(reader.last_error) is NotAPsbtError:
+                    raise reader.last_error  # a whole message, and not one to sign
+                fraction = reader.progress.fraction
                 await self._update(screens.scanning(title, text, fraction))
-            return decoder.result
+            return reader.result
         finally:
             leaving.cancel()
 
-    async def _show_signed(self, psbt: bytes, ur_type: str) -> None:
+    async def _show_signed(self, psbt: bytes, dialect: Dialect) -> None:
         """Show the signed PSBT as an endless animation until the person is done."""
-        from primegap.airgap import DEFAULT_DENSITY, UrEncoder, psbt_to_ur
+        from primegap.airgap import DEFAULT_DENSITY, Animation
 
-        ur = psbt_to_ur(psbt, ur_type)
-        encoder = UrEncoder(ur.ur_type, ur.cbor, DEFAULT_DENSITY.max_fragment_bytes)
+        animation = Animation.answer(dialect, psbt, DEFAULT_DENSITY)
         caption = "Scan this with the companion"
-        first = screens.signed_qr(encoder.next_part(), caption)
+        first = screens.signed_qr(animation.next_frame(), caption)
         done = asyncio.ensure_future(self._present(first))
         try:
             while not done.done():
                 await asyncio.wait((done,), timeout=FRAME_PERIOD_S)
                 if not done.done():
-                    await self._update(screens.signed_qr(encoder.next_part(), caption))
+                    await self._update(screens.signed_qr(animation.next_frame(), caption))
         finally:
             done.cancel()
 

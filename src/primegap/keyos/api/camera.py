@@ -15,6 +15,8 @@ class Code(Message):
     """One QR code."""
 
     text: str = field(repr=False)
+    raw: bytes = field(default=b"", repr=False)
+    "Content as it stands in the symbol; formats of bare bytes need it."
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,7 +40,7 @@ class Camera:
                     continue
                 if codes:
                     await self._tell(picture.number, "read")
-                    return Code(codes[0].text)
+                    return Code(codes[0].text, codes[0].raw)
                 await self._tell(picture.number, "nothing")
 
     async def _tell(self, number: int, verdict: str) -> None:
