@@ -185,10 +185,10 @@ def test_sensitive_fields_stay_out_of_repr() -> None:
 def test_a_psbt_of_a_mebibyte_passes_and_quickly() -> None:
     psbt = b"psbt\xff" + bytes(range(256)) * 4095
     codec = cbor_codec(SignPsbtParams)
-    started_s = time.perf_counter()
+    started_s = time.process_time()
     data = codec.encode(SignPsbtParams(account_id="acc", psbt=psbt))
     assert codec.decode_untrusted(data).psbt == psbt
-    assert time.perf_counter() - started_s < 2
+    assert time.process_time() - started_s < 2
     assert len(data) <= MAX_PSBT_VALUE_BYTES == RequestSignPsbt.max_request_bytes
 
 

@@ -74,7 +74,7 @@ def test_a_forged_first_message_leaves_a_live_session_alone(pattern: Pattern) ->
     assert pair.b.engine.handshake_hash == hash_before
     assert pair.b.events_of(PeerStatusChanged) == []
     assert pair.b.events_of(SessionDropped) == []
-    assert list(pair.b.engine._sessions) == [pair.b.engine._sessions.current]
+    assert list(pair.b.engine._sessions.all) == [pair.b.engine._sessions.current]
     exchange(pair)
 
 
@@ -85,7 +85,7 @@ def test_a_flood_of_forged_first_messages_is_bounded(pattern: Pattern) -> None:
     pair.fate = lambda sender, record: ()
     for number in range(40):
         pair.b.engine.receive(forge_first(pair, pattern, number), now_s=pair.now_s)
-    assert len(list(pair.b.engine._sessions)) == MAX_CANDIDATES + 1
+    assert len(list(pair.b.engine._sessions.all)) == MAX_CANDIDATES + 1
     taken = 0
     while pair.b.engine.take_write(now_s=pair.now_s) is not None:
         taken += 1
@@ -145,7 +145,7 @@ def test_a_forged_message_that_does_not_verify_changes_nothing() -> None:
     for position in (35, 39, 50, 1200, 2400, len(genuine) - 1):
         assert isinstance(pair.inject(pair.b, flip(genuine, position)), RemoteError)
     assert isinstance(pair.inject(pair.b, genuine[:2000]), RemoteError)
-    assert list(pair.b.engine._sessions) == [pair.b.engine._sessions.current]
+    assert list(pair.b.engine._sessions.all) == [pair.b.engine._sessions.current]
     exchange(pair)
 
 

@@ -37,6 +37,12 @@ def put_varint(value: int) -> bytes:
         return _SINGLE_BYTE[value]
     if 0 <= value < 0x4000:  # record numbers and lengths
         return bytes((value & 0x7F | 0x80, value >> 7))
+    if 0 <= value < 0x20_0000:
+        return bytes((value & 0x7F | 0x80, value >> 7 & 0x7F | 0x80, value >> 14))
+    if 0 <= value < 0x1000_0000:  # offsets
+        return bytes(
+            (value & 0x7F | 0x80, value >> 7 & 0x7F | 0x80, value >> 14 & 0x7F | 0x80, value >> 21)
+        )
     if not 0 <= value <= MAX_U64:
         raise LocalError("a varint holds 0 to 2^64 - 1")
     out = bytearray()
@@ -49,7 +55,7 @@ def put_varint(value: int) -> bytes:
 
 def varint_size(value: int) -> int:
     """Return how many bytes `put_varint(value)` takes, 1 to 10."""
-    return (max(value.bit_length(), 1) + 6) // 7
+    return (value.bit_length() + 6) // 7 or 1
 
 
 def put_u16(value: int) -> bytes:
@@ -84,13 +90,17 @@ class Reader:
 
     Every method raises `UnexpectedEofError` when the buffer ends too early. Bytes behind the last
     field read are left alone (wire 2.4); `remaining` tells how many there are.
+
+    Args:
+        buf: to be read.
+        position: of the first field, within the buffer.
     """
 
     __slots__ = ("_buf", "_end", "_pos")
 
-    def __init__(self, buf: bytes) -> None:
+    def __init__(self, buf: bytes, position: int = 0) -> None:
         self._buf = buf
-        self._pos = 0
+        self._pos = position
         self._end = len(buf)
 
     @property
@@ -110,9 +120,24 @@ class Reader:
             InvalidVarintError: it overflows `bits`, is too long or not in the shortest form.
         """
         buf, pos, end = self._buf, self._pos, self._end
-        if pos < end and buf[pos] < 0x80:  # the common single byte
+        if pos < end and (value := buf[pos]) < 0x80:  # the common single byte
             self._pos = pos + 1
-            return buf[pos]
+            return value
+        if bits >= 32 and pos + 4 <= end:
+            # Up to four bytes, as in record numbers, offsets and lengths: they overflow nothing,
+            # and one is too long exactly when its last byte is zero. All else takes the loop.
+            low, second = value & 0x7F, buf[pos + 1]
+            if 0 < second < 0x80:
+                self._pos = pos + 2
+                return low | second << 7
+            third = buf[pos + 2]
+            if second >= 0x80 and 0 < third < 0x80:
+                self._pos = pos + 3
+                return low | (second & 0x7F) << 7 | third << 14
+            fourth = buf[pos + 3]
+            if second >= 0x80 and third >= 0x80 and 0 < fourth < 0x80:
+                self._pos = pos + 4
+                return low | (second & 0x7F) << 7 | (third & 0x7F) << 14 | fourth << 21
         limit = (1 << bits) - 1
         value = 0
         for shift in range(0, bits, 7):
@@ -145,7 +170,11 @@ class Reader:
 
     def u8(self) -> int:
         """Read one byte."""
-        return self.take(1)[0]
+        pos = self._pos
+        if pos == self._end:
+            raise UnexpectedEofError("1 bytes expected, 0 left")
+        self._pos = pos + 1
+        return self._buf[pos]
 
     def u16(self) -> int:
         """Read 16 bits, little-endian."""

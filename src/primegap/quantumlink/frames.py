@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from primegap.quantumlink.acks import AckRange, encode_ack_fields, parse_ack_fields_untrusted
 from primegap.quantumlink.codec import MAX_U32, Reader, put_byte_string, put_varint
@@ -32,6 +32,9 @@ _UNPAIR: Final = 7
 
 _FLAG_FIN: Final = 0x01
 _FLAG_OPEN: Final = 0x02
+
+_STREAM_DATA_BYTE: Final = bytes((_STREAM_DATA,))
+_FLAG_BYTES: Final = tuple(bytes((flags,)) for flags in range(4))
 
 
 class ResetTarget(IntEnum):
@@ -92,9 +95,12 @@ class StreamOpening:
     "Opaque here; the RPC layer keeps its route in it. May be empty."
 
 
-@dataclass(frozen=True, slots=True)
-class StreamData:
-    """A piece of one lane of a stream."""
+class StreamData(NamedTuple):
+    """A piece of one lane of a stream.
+
+    The one frame that every full record holds: a tuple is made in a third of the time that a frozen
+    dataclass takes.
+    """
 
     stream_id: int
     "u64; the parity tells which side opened it."
@@ -104,8 +110,11 @@ class StreamData:
     "True when this lane ends behind the payload."
     opening: StreamOpening | None
     "Present on data at offset 0 of the opener; the session layer refuses it elsewhere."
-    payload: bytes = field(repr=False)
+    payload: bytes
     "May be empty."
+
+    def __repr__(self) -> str:
+        return f"<StreamData {self.stream_id} {self.offset}+{len(self.payload)} fin={self.fin}>"
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,10 +197,10 @@ def _encode_stream_data(frame: StreamData) -> bytes:
         )
     return b"".join(
         (
-            put_varint(_STREAM_DATA),
+            _STREAM_DATA_BYTE,
             put_varint(frame.stream_id),
             put_varint(frame.offset),
-            bytes((flags,)),
+            _FLAG_BYTES[flags],
             middle,
             put_varint(len(frame.payload)),
             frame.payload,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from primegap.quantumlink.codec import Reader, varint_size
 from primegap.quantumlink.errors import (
@@ -32,6 +32,7 @@ MIN_RECORD_SIZE: Final = HEADER_SIZE + 10 + TAG_SIZE
 MAX_RECORD_SIZE: Final = 8192
 "Largest record we send: what routing services let through, and the published default (wire 13)."
 
+_RECIPIENT: Final = 1 + QID_SIZE
 _TYPE_HANDSHAKE: Final = 1
 _TYPE_SESSION: Final = 2
 _HANDSHAKE_ID_SIZE: Final = 4
@@ -139,9 +140,8 @@ class HandshakeRecord:
         return reader.take(suite.public_key_size)
 
 
-@dataclass(frozen=True, slots=True)
-class SessionRecord:
-    """A session record, still sealed."""
+class SessionRecord(NamedTuple):
+    """A session record, still sealed. A tuple, because it is made for every record."""
 
     version: int
     "Version byte as received, unchecked."
@@ -149,8 +149,11 @@ class SessionRecord:
     recipient: Qid
     seq: int
     "Record number, u64; each direction counts for itself."
-    tag: bytes = field(repr=False)
-    ciphertext: bytes = field(repr=False)
+    tag: bytes
+    ciphertext: bytes
+
+    def __repr__(self) -> str:
+        return f"<SessionRecord {self.seq} {len(self.ciphertext)} bytes>"
 
 
 def parse_record_untrusted(data: bytes) -> HandshakeRecord | SessionRecord:
@@ -163,6 +166,14 @@ def parse_record_untrusted(data: bytes) -> HandshakeRecord | SessionRecord:
         InvalidVarintError: record type, kind or record number is not a canonical varint.
         InvalidDiscriminantError: unknown record type or handshake kind.
     """
+    if len(data) >= MIN_RECORD_SIZE and data[HEADER_SIZE - 1] == _TYPE_SESSION:
+        # The usual record: nothing but its number can be malformed.
+        reader = Reader(data, HEADER_SIZE)
+        seq = reader.varint(64)
+        tag = reader.position
+        body = tag + TAG_SIZE
+        sender, recipient = Qid(data[1:_RECIPIENT]), Qid(data[_RECIPIENT : HEADER_SIZE - 1])
+        return SessionRecord(data[0], sender, recipient, seq, data[tag:body], data[body:])
     reader = Reader(data)
     version = reader.u8()
     sender = Qid(reader.take(QID_SIZE))

@@ -20,7 +20,7 @@ from primegap.quantumlink.errors import (
 from primegap.quantumlink.records import SessionRecord, session_header
 from primegap.quantumlink.secret import NeverSerialised, SecretBytes
 from primegap.quantumlink.suite import KEY_SIZE, TAG_SIZE, Suite
-from primegap.quantumlink.symmetric import hkdf, nonce_of
+from primegap.quantumlink.symmetric import hkdf, invalid_tag, nonce_of
 
 if TYPE_CHECKING:
     from primegap.quantumlink.identity import Qid
@@ -99,12 +99,12 @@ class SessionSealer(NeverSerialised):
         LocalError: the key has not 32 bytes.
     """
 
-    __slots__ = ("_aad_prefix", "_current", "_header", "_next_seq", "_suite", "_updates_keys")
+    __slots__ = ("_aad_prefix", "_current", "_epoch_end", "_header", "_next_seq", "_suite")
 
     def __init__(self, suite: Suite, key: SecretBytes, sender: Qid, recipient: Qid) -> None:
         self._suite = suite
-        self._updates_keys = suite.updates_keys
         self._current = _first_epoch(suite, key)
+        self._epoch_end = 1 << EPOCH_BITS if suite.updates_keys else MAX_U64 + 2
         self._header = session_header(suite.version, sender, recipient)
         self._aad_prefix = _aad_prefix(suite, sender, recipient)
         self._next_seq = 0
@@ -122,14 +122,16 @@ class SessionSealer(NeverSerialised):
             raise SequenceReusedError("a record number may be sealed only once")
         if seq > MAX_U64:
             raise LocalError("record numbers end at 2^64 - 1")
-        if self._updates_keys and seq >> EPOCH_BITS != self._current.epoch:
+        if seq >= self._epoch_end:
             self._advance_to(seq >> EPOCH_BITS)
         number = put_varint(seq)
-        self._next_seq = seq + 1
-        sealed = self._current.cipher.encrypt(nonce_of(seq), body, self._aad_prefix + number)
-        if self._updates_keys and (seq + 1) >> EPOCH_BITS != self._current.epoch:
+        self._next_seq = following = seq + 1
+        sealed = memoryview(
+            self._current.cipher.encrypt(nonce_of(seq), body, self._aad_prefix + number)
+        )
+        if following >= self._epoch_end:
             # The key of a finished epoch is erased now, not when the next record comes.
-            self._advance_to((seq + 1) >> EPOCH_BITS)
+            self._advance_to(following >> EPOCH_BITS)
         # The tag moves to the front (wire 10.1).
         return b"".join((self._header, number, sealed[-TAG_SIZE:], sealed[:-TAG_SIZE]))
 
@@ -140,10 +142,10 @@ class SessionSealer(NeverSerialised):
     def _advance_to(self, epoch: int) -> None:
         if epoch > self._current.epoch + 1:
             raise LocalError("record numbers may not leave out a whole key epoch")
-        if epoch == self._current.epoch + 1:
-            following = self._current.following(self._suite)
-            self._current.key.wipe()
-            self._current = following
+        following = self._current.following(self._suite)
+        self._current.key.wipe()
+        self._current = following
+        self._epoch_end += 1 << EPOCH_BITS
 
 
 class SessionOpener(NeverSerialised):
@@ -159,10 +161,11 @@ class SessionOpener(NeverSerialised):
         LocalError: the key has not 32 bytes.
     """
 
-    __slots__ = ("_aad_prefix", "_newest", "_previous", "_route", "_suite")
+    __slots__ = ("_aad_prefix", "_newest", "_previous", "_route", "_suite", "_updates_keys")
 
     def __init__(self, suite: Suite, key: SecretBytes, sender: Qid, recipient: Qid) -> None:
         self._suite = suite
+        self._updates_keys = suite.updates_keys
         self._newest = _first_epoch(suite, key)
         self._previous: _EpochKey | None = None
         self._route = (sender, recipient)
@@ -176,22 +179,21 @@ class SessionOpener(NeverSerialised):
                 epoch ahead.
             DecryptFailedError: route, number, tag or ciphertext are not the sender's.
         """
-        from cryptography.exceptions import InvalidTag
-
-        if (record.sender, record.recipient) != self._route:
+        _, sender, recipient, seq, tag, ciphertext = record
+        if (sender, recipient) != self._route:
             raise DecryptFailedError("a record of another route does not verify")
-        candidate = self._key_for(record.seq)
+        candidate = newest = self._newest
+        if self._updates_keys and seq >> EPOCH_BITS != newest.epoch:
+            candidate = self._key_for(seq >> EPOCH_BITS)
         try:
             body = candidate.cipher.decrypt(
-                nonce_of(record.seq),
-                record.ciphertext + record.tag,
-                self._aad_prefix + put_varint(record.seq),
+                nonce_of(seq), ciphertext + tag, self._aad_prefix + put_varint(seq)
             )
-        except InvalidTag:
-            if candidate.epoch > self._newest.epoch:
+        except invalid_tag():
+            if candidate.epoch > newest.epoch:
                 candidate.key.wipe()
             raise DecryptFailedError("a record does not verify") from None
-        if candidate.epoch > self._newest.epoch:
+        if candidate.epoch > newest.epoch:
             if self._previous is not None:
                 self._previous.key.wipe()
             self._previous, self._newest = self._newest, candidate
@@ -203,10 +205,7 @@ class SessionOpener(NeverSerialised):
         if self._previous is not None:
             self._previous = self._previous.erased()
 
-    def _key_for(self, seq: int) -> _EpochKey:
-        epoch = seq >> EPOCH_BITS if self._suite.updates_keys else 0
-        if epoch == self._newest.epoch:
-            return self._newest
+    def _key_for(self, epoch: int) -> _EpochKey:
         if epoch == self._newest.epoch + 1:
             return self._newest.following(self._suite)
         if self._previous is not None and epoch == self._previous.epoch:

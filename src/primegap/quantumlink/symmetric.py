@@ -10,7 +10,6 @@ import hashlib
 import hmac
 from typing import TYPE_CHECKING
 
-from primegap.quantumlink.codec import put_u64
 from primegap.quantumlink.errors import DecryptFailedError, InvalidPayloadError
 from primegap.quantumlink.secret import NeverSerialised
 from primegap.quantumlink.suite import TAG_SIZE, Pattern, Suite
@@ -21,7 +20,14 @@ if TYPE_CHECKING:
 
 def nonce_of(counter: int) -> bytes:
     """Return the 12-byte AEAD nonce of a counter: four zeros, then u64le (wire section 3)."""
-    return b"\0\0\0\0" + put_u64(counter)
+    return (counter << 32).to_bytes(12, "little")
+
+
+def invalid_tag() -> type[Exception]:
+    """Return what an AEAD raises: for an `except` line, which looks it up only when it must."""
+    from cryptography.exceptions import InvalidTag
+
+    return InvalidTag
 
 
 def hkdf(salt: bytes, ikm: bytes, *, blocks: int, info: bytes = b"") -> list[bytes]:
@@ -90,15 +96,13 @@ class SymmetricState(NeverSerialised):
             InvalidPayloadError: shorter than a tag.
             DecryptFailedError: key, transcript or ciphertext differ from the writer's.
         """
-        from cryptography.exceptions import InvalidTag
-
         assert self._cipher_key is not None  # every pattern mixes a key before it encrypts
         if len(ciphertext) < TAG_SIZE:
             raise InvalidPayloadError("an encrypted field is shorter than its tag")
         cipher = self._suite.new_cipher(self._cipher_key)
         try:
             plaintext = cipher.decrypt(nonce_of(self._counter), ciphertext, self._hash)
-        except InvalidTag:
+        except invalid_tag():
             raise DecryptFailedError("an encrypted field does not verify") from None
         return self._after(ciphertext), plaintext
 

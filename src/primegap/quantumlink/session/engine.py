@@ -22,7 +22,6 @@ from primegap.quantumlink.records import SessionRecord, parse_record_untrusted
 from primegap.quantumlink.session.backoff import WriteBackoff
 from primegap.quantumlink.session.config import StreamOptions
 from primegap.quantumlink.session.errors import (
-    LaneFinishedError,
     NoPeerError,
     NoSessionError,
     RecordTooLongError,
@@ -30,7 +29,6 @@ from primegap.quantumlink.session.errors import (
 from primegap.quantumlink.session.events import (
     Halves,
     InboundState,
-    LanePhase,
     LinkEvent,
     NewPeer,
     OutboundState,
@@ -85,6 +83,8 @@ class LinkEngine:
     ) -> None:
         self._config = config
         self._identity = identity
+        self._version = identity.suite.version
+        self._qid = identity.qid
         self._trace = no_trace if trace is None else trace
         self._handshakes = HandshakeDriver(config, identity, rng, self._trace)
         self._peer: PeerBundle | None = None
@@ -247,9 +247,9 @@ class LinkEngine:
         if len(record) > self._config.inbound_record_max_size:
             raise RecordTooLongError("a record is too long")
         parsed = parse_record_untrusted(record)
-        if parsed.version != self._identity.suite.version:
+        if parsed.version != self._version:
             raise InvalidVersionError("a record of another version")
-        if parsed.recipient != self._identity.qid:
+        if parsed.recipient != self._qid:
             raise InvalidRouteError("a record for somebody else")
         if isinstance(parsed, SessionRecord):
             return self._receive_session_record(parsed, now_s)
@@ -289,7 +289,7 @@ class LinkEngine:
             return OutgoingRecord(handshake, None)
         if self._backoff.is_waiting(now_s):
             return None
-        for session in self._sessions:
+        for session in self._sessions.all:
             outgoing = session.take_write(now_s)
             if outgoing is not None:
                 return outgoing
@@ -300,7 +300,7 @@ class LinkEngine:
 
         After a refusal nothing is offered for a while (session 11, #13).
         """
-        for session in self._sessions:
+        for session in self._sessions.all:
             if session.complete_write(write_id, ok=ok, now_s=now_s):
                 break
         else:
@@ -317,7 +317,7 @@ class LinkEngine:
         deadlines = [self._handshakes.next_timeout_s(), self._sessions.next_timeout_s()]
         # While the transport refuses records, what wants to be sent waits for it.
         deadlines += [
-            self._backoff.postpone(session.next_timeout_s()) for session in self._sessions
+            self._backoff.postpone(session.next_timeout_s()) for session in self._sessions.all
         ]
         deadlines.append(self._backoff.retry_at_s)
         return min((deadline for deadline in deadlines if deadline is not None), default=None)
@@ -370,8 +370,6 @@ class LinkEngine:
         Raises:
             LaneFinishedError: `finish` was called before.
         """
-        if self.outbound_state(stream_id).phase is LanePhase.FINISHED:
-            raise LaneFinishedError("the stream was finished")
         return self._streams.write(stream_id, data)
 
     def finish(self, stream_id: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Flag, StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from primegap.quantumlink.identity import PeerBundle
@@ -182,10 +182,12 @@ LinkEvent = (
 "Any event."
 
 
-@dataclass(frozen=True, slots=True)
-class OutgoingRecord:
+class OutgoingRecord(NamedTuple):
     """A record to be handed to the transport."""
 
-    record: bytes = field(repr=False)
+    record: bytes
     write_id: int | None
     "When present, `complete_write` must be called once with the fate of the record."
+
+    def __repr__(self) -> str:
+        return f"<OutgoingRecord {len(self.record)} bytes, write {self.write_id}>"

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from primegap.quantumlink.frames import Ack, Ping
 from primegap.quantumlink.records import BodyBuilder
@@ -22,8 +21,7 @@ MIN_DATA_ROOM: Final = 16
 "Room of a record that holds data already in which no more is put: it would be mostly header."
 
 
-@dataclass(frozen=True, slots=True)
-class PackedRecord:
+class PackedRecord(NamedTuple):
     """The body of a record and what it holds."""
 
     body: bytes
@@ -91,32 +89,45 @@ def _fill(
     streams: StreamTable,
     now_s: float,
 ) -> RecordContent:
+    # Nearly every record holds data and nothing else.
+    resets = _add_resets(builder, streams) if streams.has_pending_resets else ()
+    pinged = ping and builder.append(Ping())
+    windows = _add_windows(builder, streams, now_s) if streams.has_pending_windows else ()
+    data = _add_data(builder, streams)
+    if choice is None:
+        return RecordContent((), (), pinged, resets, windows, data)
+    return RecordContent(choice.ranges, choice.news, pinged, resets, windows, data)
+
+
+def _add_resets(builder: BodyBuilder, streams: StreamTable) -> tuple[StreamReset, ...]:
     resets: list[StreamReset] = []
     for reset in streams.pending_resets():
         if len(resets) == MAX_FRAMES or not builder.append(reset):
             break
         streams.reset_left(reset)
         resets.append(reset)
-    pinged = ping and builder.append(Ping())
+    return tuple(resets)
+
+
+def _add_windows(builder: BodyBuilder, streams: StreamTable, now_s: float) -> tuple[int, ...]:
     windows: list[int] = []
     for frame in streams.pending_windows(now_s):
         if len(windows) == MAX_FRAMES or not builder.append(frame):
             break
         streams.window_left(frame)
         windows.append(frame.stream_id)
+    return tuple(windows)
+
+
+def _add_data(builder: BodyBuilder, streams: StreamTable) -> tuple[SentData, ...]:
     data: list[SentData] = []
-    while len(data) < MAX_FRAMES and not (data and builder.remaining < MIN_DATA_ROOM):
-        piece = streams.take_data(builder.remaining)
+    room = builder.remaining
+    while len(data) < MAX_FRAMES and not (data and room < MIN_DATA_ROOM):
+        piece = streams.take_data(room)
         if piece is None:
             break
         builder.append(piece)
-        stop = piece.offset + len(piece.payload)
-        data.append(SentData(piece.stream_id, piece.offset, stop, piece.fin))
-    return RecordContent(
-        ack_ranges=() if choice is None else choice.ranges,
-        ack_news=() if choice is None else choice.news,
-        ping=pinged,
-        resets=tuple(resets),
-        windows=tuple(windows),
-        data=tuple(data),
-    )
+        room = builder.remaining
+        stream_id, offset, fin, _, payload = piece
+        data.append(SentData(stream_id, offset, offset + len(payload), fin))
+    return tuple(data)

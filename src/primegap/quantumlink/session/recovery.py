@@ -42,8 +42,7 @@ class SentData(NamedTuple):
     fin: bool
 
 
-@dataclass(frozen=True, slots=True)
-class RecordContent:
+class RecordContent(NamedTuple):
     """What must be credited, or sent again, when the fate of a record is known."""
 
     ack_ranges: tuple[AckRange, ...] = ()
@@ -192,9 +191,11 @@ class Recovery:
         """
         covered: list[tuple[SentRecord, bool]] = []
         for low, high in ranges:
-            for seq in _between(self._seqs, low, high):
-                record = self._tracked[seq]
-                self._drop(record)
+            for seq in _take_between(self._seqs, low, high):
+                record = self._tracked.pop(seq)
+                self._confirmed.pop(seq, None)
+                self._write_ids.pop(record.write_id, None)
+                self._bytes -= record.size
                 self._congestion.on_acknowledged(record, now_s)
                 covered.append((record, False))
             for seq in _between(self._lost_seqs, low, high):
@@ -204,14 +205,17 @@ class Recovery:
         if not covered:
             return covered
         self._check_at_s = None
-        self._highest_acked = max(self._highest_acked, *(record.seq for record, _ in covered))
         self._has_probed = False
         self._acked_at_s = now_s
-        sent_times = [record.sent_at_s for record, _ in covered if record.sent_at_s is not None]
-        if sent_times:
+        latest_s: float | None = None
+        for record, _ in covered:
+            self._highest_acked = max(self._highest_acked, record.seq)
+            if record.sent_at_s is not None and (latest_s is None or record.sent_at_s > latest_s):
+                latest_s = record.sent_at_s
+        if latest_s is not None:
             # A late ACK is a sample as good as any: every transmission has its own number. It
             # raises the time-out to what the path needs, so the next record is not lost too early.
-            self._rtt.sample(now_s - max(sent_times))
+            self._rtt.sample(now_s - latest_s)
         # Whether something was overtaken is for the next sweep to see.
         is_gap = bool(self._seqs) and self._seqs[0] < self._highest_acked
         self._overtaken_at_s = now_s if is_gap else None
@@ -223,14 +227,18 @@ class Recovery:
             self._packet_threshold = min(2 * self._packet_threshold, MAX_PACKET_THRESHOLD)
             self._time_threshold = min(self._time_threshold * 1.25, MAX_TIME_THRESHOLD)
 
+    def should_sweep(self, now_s: float) -> bool:
+        """Tell whether `sweep` may have something to return."""
+        if not self._confirmed:
+            return False
+        return self._check_at_s is None or is_due(self._check_at_s, now_s)
+
     def sweep(self, now_s: float) -> list[SentRecord]:
         """Return the records that must be sent again now.
 
         The time-out doubles once when records ran into it, not when they were overtaken.
         """
-        if not self._confirmed:
-            return []
-        if self._check_at_s is not None and not is_due(self._check_at_s, now_s):
+        if not self.should_sweep(now_s):
             return []
         lost = self._overtaken(now_s) if is_due(self._overtaken_at_s, now_s) else []
         for record in lost:
@@ -324,6 +332,16 @@ class Recovery:
     def _forget_loss(self, seq: int) -> SentRecord:
         del self._lost_seqs[bisect_left(self._lost_seqs, seq)]
         return self._lost.pop(seq)
+
+
+def _take_between(seqs: list[int], low: int, high: int) -> list[int]:
+    """Remove and return the numbers from `low` to `high`, both included, of an ascending list."""
+    if not seqs or high < seqs[0] or low > seqs[-1]:
+        return []
+    start, stop = bisect_left(seqs, low), bisect_right(seqs, high)
+    taken = seqs[start:stop]
+    del seqs[start:stop]
+    return taken
 
 
 def _between(seqs: list[int], low: int, high: int) -> list[int]:

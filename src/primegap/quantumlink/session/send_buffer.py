@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 from primegap.quantumlink.session.ranges import RangeSet
 
@@ -13,13 +12,15 @@ per lost record, at most some dozens; a hostile one could grant credit byte by b
 acknowledge every other byte, and each piece costs us a hundred bytes to remember."""
 
 
-@dataclass(frozen=True, slots=True)
-class Chunk:
+class Chunk(NamedTuple):
     """A piece of the lane that is to be put into one frame."""
 
     offset: int
-    payload: bytes = field(repr=False)
+    payload: bytes
     fin: bool
+
+    def __repr__(self) -> str:
+        return f"<Chunk {self.offset}+{len(self.payload)} fin={self.fin}>"
 
     @property
     def stop(self) -> int:

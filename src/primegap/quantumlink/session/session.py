@@ -25,6 +25,7 @@ from primegap.quantumlink.session.recovery import Recovery, SentRecord
 from primegap.quantumlink.session.replay import ReplayWindow
 from primegap.quantumlink.session.rtt import is_due
 from primegap.quantumlink.session.streams import StreamTable
+from primegap.quantumlink.session.trace import no_trace
 from primegap.quantumlink.session_keys import SessionOpener, SessionSealer
 
 if TYPE_CHECKING:
@@ -87,6 +88,7 @@ class Session:
         self._sizer = RecordSizer(config.packet_payload, config.record_max_size)
         self._write_ids = write_ids
         self._trace = trace
+        self._is_traced = trace is not no_trace
         self._next_seq = 0
         self._paced_until_s: float | None = None  # when something that waits may leave
         self._ping_is_pending = False
@@ -111,7 +113,8 @@ class Session:
 
         What the ACKs in the record cover is credited before anything is given up as lost.
         """
-        self._trace("record-received", now_s=now_s, seq=seq, body=len(body))
+        if self._is_traced:
+            self._trace("record-received", now_s=now_s, seq=seq, body=len(body))
         self._replay.accept(seq)
         self._acks.note(seq)
         self._last_activity_s = self._last_inbound_s = now_s
@@ -119,11 +122,11 @@ class Session:
         try:
             for frame in parse_frames_untrusted(body):
                 match frame:
+                    case StreamData():
+                        self.streams.receive_data(frame)
                     case Ack(ranges):
                         self._acknowledge(ranges, now_s)
                         continue
-                    case StreamData():
-                        self.streams.receive_data(frame)
                     case StreamWindow():
                         self.streams.receive_window(frame)
                     case StreamReset():
@@ -169,26 +172,29 @@ class Session:
             return None
         seq = self._next_seq
         record = self._seal(packed.body)
-        self._trace("record-sent", now_s=now_s, seq=seq, size=len(record))
-        if not packed.content.is_tracked:
+        if self._is_traced:
+            self._trace("record-sent", now_s=now_s, seq=seq, size=len(record))
+        content = packed.content
+        if not content.is_tracked:
             return OutgoingRecord(record, None)
-        if packed.content.ping:
+        if content.ping:
             self._ping_is_pending = False
             self._pings_in_flight += 1
         write_id = next(self._write_ids)
-        self._recovery.track(SentRecord(seq, write_id, len(record), packed.content), now_s)
+        self._recovery.track(SentRecord(seq, write_id, len(record), content), now_s)
         return OutgoingRecord(record, write_id)
 
     def _pack(self, now_s: float) -> PackedRecord | None:
         ack_is_due = self._acks.is_scheduled and is_due(self._acks.due_s, now_s)
         self._paced_until_s = None
         packed = None
-        if not ack_is_due and not self._ping_is_pending and not self.streams.has_pending:
+        has_pending = self.streams.has_pending
+        if not ack_is_due and not has_pending and not self._ping_is_pending:
             return None
         seq = self._next_seq
         max_size = max(self._sizer.size, self.streams.opening_size)
         may_send = self._recovery.may_send
-        if may_send and self.streams.has_pending:
+        if may_send and has_pending:
             self._paced_until_s = self._recovery.paced_until_s(now_s)
         if may_send and self._paced_until_s is None:
             packed = pack_record(
@@ -241,6 +247,8 @@ class Session:
         return refused is not None
 
     def _sweep(self, now_s: float) -> None:
+        if not self._recovery.should_sweep(now_s):
+            return
         for record in self._recovery.sweep(now_s):
             self._trace("record-lost", now_s=now_s, seq=record.seq)
             if record.is_loss:

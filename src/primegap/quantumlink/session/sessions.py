@@ -15,8 +15,6 @@ from primegap.quantumlink.session.errors import NoSessionForRecordError
 from primegap.quantumlink.session.rtt import is_due
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from primegap.quantumlink.frames import Close
     from primegap.quantumlink.records import SessionRecord
     from primegap.quantumlink.session.session import Session
@@ -38,30 +36,33 @@ class SessionSet:
     All are with the bound peer; while nobody is bound, candidates may be of several who try.
     """
 
-    __slots__ = ("_candidates", "current")
+    __slots__ = ("_candidates", "all", "current")
 
     def __init__(self) -> None:
         self.current: Session | None = None
         self._candidates: list[_Candidate] = []
+        self.all: tuple[Session, ...] = ()
+        "Candidates first: they have little to send, and it matters more."
 
-    def __iter__(self) -> Iterator[Session]:
-        """Yield all sessions, candidates first: they have little to send, and it matters more."""
-        if self._candidates:
-            yield from [held.session for held in self._candidates]
+    def _changed(self) -> None:
+        sessions = [held.session for held in self._candidates]
         if self.current is not None:
-            yield self.current
+            sessions.append(self.current)
+        self.all = tuple(sessions)
 
     def add_candidate(self, session: Session, deadline_s: float) -> None:
         """Keep a session until it is proven or its time is up."""
         self._candidates.append(_Candidate(session, deadline_s))
         while len(self._candidates) > MAX_CANDIDATES:
             self._candidates.pop(0).session.wipe()
+        self._changed()
 
     def install(self, session: Session) -> bool:
         """Make a session the current one; all others end. True when there was a current one."""
         self._candidates = [held for held in self._candidates if held.session is not session]
         dropped = self.drop_all()
         self.current = session
+        self._changed()
         return dropped
 
     def end_current(self) -> None:
@@ -69,12 +70,14 @@ class SessionSet:
         if self.current is not None:
             self.current.wipe()
             self.current = None
+            self._changed()
 
     def drop_candidates(self) -> None:
         """End the sessions that wait to be proven."""
         for held in self._candidates:
             held.session.wipe()
         self._candidates.clear()
+        self._changed()
 
     def drop_all(self) -> bool:
         """End all sessions silently. True when there was a current one."""
@@ -95,10 +98,7 @@ class SessionSet:
         """
         refusal: RemoteError = NoSessionForRecordError("no session is connected")
         is_replay = False
-        sessions = [] if self.current is None else [self.current]
-        if self._candidates:
-            sessions += [held.session for held in reversed(self._candidates)]
-        for session in sessions:
+        for session in reversed(self.all):
             if record.sender != session.peer.qid:
                 refusal = InvalidRouteError("a record of somebody else")
                 continue
@@ -126,7 +126,9 @@ class SessionSet:
                 kept.append(held)
             else:
                 held.session.wipe()
-        self._candidates = kept
+        if len(kept) != len(self._candidates):
+            self._candidates = kept
+            self._changed()
 
     def expire_current(self, now_s: float) -> Close | None:
         """Run the timers of the current session; return how it ends, if it does."""

@@ -13,7 +13,7 @@ from primegap.quantumlink.frames import (
     StreamReset,
     StreamWindow,
 )
-from primegap.quantumlink.session.errors import ProtocolViolationError
+from primegap.quantumlink.session.errors import LaneFinishedError, ProtocolViolationError
 from primegap.quantumlink.session.events import (
     Halves,
     InboundFinished,
@@ -121,6 +121,11 @@ class Stream:
         return InboundState(phase, self._inbound.readable)
 
     @property
+    def is_inbound_finished(self) -> bool:
+        """True when every byte of the peer has arrived."""
+        return self._inbound_reset is None and self._inbound.is_complete
+
+    @property
     def outbound(self) -> OutboundState:
         """State of the lane to the peer."""
         if self._outbound_reset is not None:
@@ -142,8 +147,16 @@ class Stream:
     # --- the application's side -----------------------------------------------------------------
 
     def write(self, data: bytes) -> int:
-        """Queue bytes; return how many were taken, 0 on a lane that was reset."""
-        return self._outbound.write(data) if self._outbound_reset is None else 0
+        """Queue bytes; return how many were taken, 0 on a lane that was reset.
+
+        Raises:
+            LaneFinishedError: `finish` was called before.
+        """
+        if self._outbound_reset is not None:
+            return 0
+        if self._outbound.is_finished:
+            raise LaneFinishedError("the stream was finished")
+        return self._outbound.write(data)
 
     def finish(self) -> None:
         """Mark the end of the outbound lane."""
@@ -181,14 +194,22 @@ class Stream:
 
     # --- frames of the peer -----------------------------------------------------------------------
 
-    def check_opening(self, frame: StreamData) -> StreamOpening | None:
-        """Return the opening if this frame opens the stream (6.4, step 1).
+    def check_data(self, frame: StreamData) -> StreamOpening | None:
+        """Hold data against the rules; return the opening if this frame opens the stream (6.4).
 
         Raises:
-            ProtocolViolationError: an opening where none may be, or none where one must be.
+            ProtocolViolationError: an opening where none may be, or none where one must be, or data
+                beyond the credit.
         """
-        if frame.offset + len(frame.payload) > MAX_U64:
+        stop = frame.offset + len(frame.payload)
+        if stop > MAX_U64:
             raise ProtocolViolationError("data ends beyond 2^64 - 1")
+        opening = self._check_opening(frame)
+        if self._inbound_reset is None and not self.window.allows(stop, self._inbound.consumed):
+            raise ProtocolViolationError("data beyond the credit of its stream")
+        return opening
+
+    def _check_opening(self, frame: StreamData) -> StreamOpening | None:
         if self.is_ours:
             if frame.opening is not None:
                 raise ProtocolViolationError("an opening on a stream that we opened")
@@ -212,16 +233,6 @@ class Stream:
         self._deferred.clear()
         self._report_inbound(0)
 
-    def check_credit(self, frame: StreamData) -> None:
-        """Return if the data is within the credit (6.4, step 6).
-
-        Raises:
-            ProtocolViolationError: it is not.
-        """
-        stop = frame.offset + len(frame.payload)
-        if self._inbound_reset is None and not self.window.allows(stop, self._inbound.consumed):
-            raise ProtocolViolationError("data beyond the credit of its stream")
-
     def receive_data(self, frame: StreamData) -> None:
         """Take data that is within the credit (6.4, steps 3 to 7).
 
@@ -230,11 +241,12 @@ class Stream:
         """
         if self._inbound_reset is not None:
             return
-        readable = self._inbound.readable
-        self._inbound.insert(frame.offset, frame.payload, fin=frame.fin)
-        if self._inbound.is_too_fragmented:
+        inbound = self._inbound
+        readable = inbound.readable
+        inbound.insert(frame.offset, frame.payload, fin=frame.fin)
+        if inbound.is_too_fragmented:
             self.reset(Halves.READER, ResetCode.LIMIT)
-        elif self.is_announced:
+        elif self.is_announced and (not readable or inbound.has_end):
             self._report_inbound(readable)
 
     def _report_inbound(self, readable_before: int) -> None:
@@ -316,11 +328,12 @@ class Stream:
         """A record with this data arrived."""
         if self._outbound_reset is not None:
             return
-        was_full = not self._outbound.capacity
-        self._outbound.acknowledge(start, stop, fin=fin)
-        if was_full and self._outbound.capacity:
+        outbound = self._outbound
+        was_full = not outbound.capacity
+        outbound.acknowledge(start, stop, fin=fin)
+        if was_full and outbound.capacity:
             self._emit(StreamWritable(self.stream_id))
-        if self._outbound.is_acknowledged and not self._outbound_reported:
+        if outbound.is_acknowledged and not self._outbound_reported:
             self._outbound_reported = True
             self._emit(OutboundFinished(self.stream_id))
 
@@ -367,8 +380,11 @@ class Stream:
     @property
     def should_update_window(self) -> bool:
         """True when the peer should hear of more credit now."""
-        return self.wants_credit and self.window.should_update(
-            self._inbound.consumed, self._inbound.highest
+        inbound = self._inbound
+        return (
+            self._inbound_reset is None
+            and not inbound.has_end
+            and self.window.should_update(inbound.consumed, inbound.highest)
         )
 
     def wanted_growth(self, max_size: int, *, now_s: float, rtt_s: float) -> int:

@@ -20,7 +20,7 @@ from primegap.quantumlink.session.errors import (
     ProtocolViolationError,
     StreamLimitError,
 )
-from primegap.quantumlink.session.events import Halves, LanePhase
+from primegap.quantumlink.session.events import Halves
 from primegap.quantumlink.session.flow import MemoryBudget
 from primegap.quantumlink.session.stream import Stream
 from primegap.quantumlink.session.stream_ids import StreamIds
@@ -126,7 +126,8 @@ class StreamTable:
         """Queue bytes on a stream; see `Stream.write`."""
         stream = self.get(stream_id)
         accepted = stream.write(data)
-        self._wake(stream)
+        if accepted:
+            self._wake(stream)
         return accepted
 
     def finish(self, stream_id: int) -> None:
@@ -141,7 +142,7 @@ class StreamTable:
         data = stream.read(max_bytes)
         if stream.should_update_window:
             self._windowing[stream_id] = None
-        elif stream.inbound.phase is LanePhase.FINISHED:
+        elif stream.is_inbound_finished:
             self._maybe_over[stream_id] = None
         return data
 
@@ -160,18 +161,21 @@ class StreamTable:
         Raises:
             ProtocolViolationError: the frame breaks a rule.
         """
-        stream = self._find_or_create(frame.stream_id)
+        stream = self._streams.get(frame.stream_id)
         if stream is None:
-            return
-        opening = stream.check_opening(frame)
-        stream.check_credit(frame)
+            stream = self._find_or_create(frame.stream_id)
+            if stream is None:
+                return
+        opening = stream.check_data(frame)
         if opening is not None:
             self._receive_opening(stream, opening)
         stream.receive_data(frame)
-        self._after_reset(stream)  # a lane with too many gaps was reset
+        if stream.has_pending_resets:  # a lane with too many gaps was reset
+            self._after_reset(stream)
         if stream.should_update_window:
             self._windowing[stream.stream_id] = None
-        self._forget_if_over(stream)
+        if not stream.references:
+            self._forget_if_over(stream)
 
     def _receive_opening(self, stream: Stream, opening: StreamOpening) -> None:
         if len(opening.header) > self._config.max_header_size:
@@ -246,6 +250,16 @@ class StreamTable:
         """True when there may be something to send."""
         return bool(self._sending or self._windowing or self._resetting or self._refusals)
 
+    @property
+    def has_pending_resets(self) -> bool:
+        """True when `pending_resets` yields something."""
+        return bool(self._resetting or self._refusals)
+
+    @property
+    def has_pending_windows(self) -> bool:
+        """True when `pending_windows` may yield something."""
+        return bool(self._windowing)
+
     def pending_resets(self) -> Iterator[StreamReset]:
         """Yield the resets to be told; `reset_left` must be called for each that is sent."""
         for stream_id in list(self._resetting):
@@ -289,19 +303,25 @@ class StreamTable:
 
     def take_data(self, room: int) -> StreamData | None:
         """Return the next data frame that fits `room` bytes, from the stream whose turn it is."""
-        for stream_id in list(self._sending):
+        frame: StreamData | None = None
+        idle: list[int] = []
+        for stream_id in self._sending:
             stream = self._streams[stream_id]
             offset = stream.next_offset
             if offset is None:
-                del self._sending[stream_id]
+                idle.append(stream_id)
                 continue
             frame = stream.take_data(room, offset)
             if frame is not None:
                 stream.references += 1
-                del self._sending[stream_id]
-                self._sending[stream_id] = None  # behind the others, and looked at when its turn is
-                return frame
-        return None
+                break
+        for stream_id in idle:
+            del self._sending[stream_id]
+        if frame is not None and len(self._sending) > 1:
+            # Behind the others; whether it has more is looked at when its turn is.
+            del self._sending[frame.stream_id]
+            self._sending[frame.stream_id] = None
+        return frame
 
     # --- the fate of records ----------------------------------------------------------------------
 
@@ -311,7 +331,8 @@ class StreamTable:
             stream = self._streams.get(stream_id)
             if stream is not None:
                 stream.acknowledge_data(start, stop, fin=fin)
-                self._wake(stream)
+                if stream_id not in self._sending:
+                    self._wake(stream)
                 self._unreference(stream, 0 if was_lost else 1)
         for reset in content.resets:
             stream = self._streams.get(reset.stream_id)
@@ -363,7 +384,8 @@ class StreamTable:
 
     def _unreference(self, stream: Stream, count: int) -> None:
         stream.references -= count
-        self._forget_if_over(stream)
+        if not stream.references:
+            self._forget_if_over(stream)
 
     def _wake(self, stream: Stream) -> None:
         if stream.stream_id not in self._sending and stream.next_offset is not None:
