@@ -22,7 +22,7 @@ from primegap.quantumlink.session.recovery import (
 )
 from primegap.quantumlink.session.replay import ReplayWindow
 from primegap.quantumlink.session.rtt import MAX_RTO_S, MIN_RTO_S, RttEstimator, is_due
-from primegap.quantumlink.session.send_buffer import Chunk, SendBuffer
+from primegap.quantumlink.session.send_buffer import SendBuffer
 from primegap.quantumlink.session.stream_ids import MAX_ID_RANGES, StreamIds
 from primegap.quantumlink.suite import NATIVE, REFERENCE
 
@@ -393,6 +393,16 @@ def test_discarding_keeps_the_position() -> None:
 # --- send buffer (44) ----------------------------------------------------------------------------
 
 
+def take(buffer: SendBuffer, room: int, credit: int) -> tuple[int, bytes, bool] | None:
+    """Take the next chunk: its offset, its bytes and whether it ends the lane."""
+    start = buffer.next_offset(credit)
+    chosen = None if start is None else buffer.take(room, credit, start)
+    if start is None or chosen is None:
+        return None
+    stop, fin = chosen
+    return start, buffer.copy_behind(b"", start, stop), fin
+
+
 def buffer_with(data: bytes, *, finish: bool = False) -> SendBuffer:
     buffer = SendBuffer(1000)
     assert buffer.write(data) == len(data)
@@ -405,52 +415,52 @@ def test_a_full_buffer_takes_what_fits() -> None:
     buffer = SendBuffer(4)
     assert buffer.write(b"abcdef") == 4
     assert buffer.capacity == 0
-    assert buffer.take(100, MANY) == Chunk(0, b"abcd", False)
+    assert take(buffer, 100, MANY) == (0, b"abcd", False)
     buffer.acknowledge(0, 3, fin=False)
     assert buffer.capacity == 3
     assert buffer.write(b"xyz!") == 3
-    assert buffer.take(100, MANY) == Chunk(4, b"xyz", False)
+    assert take(buffer, 100, MANY) == (4, b"xyz", False)
 
 
 def test_lost_bytes_go_before_new_ones_and_join_them_when_adjacent() -> None:
     buffer = buffer_with(b"abcdef")
-    buffer.take(2, MANY)
-    buffer.take(2, MANY)
+    take(buffer, 2, MANY)
+    take(buffer, 2, MANY)
     buffer.lose(0, 2, fin=False)
-    assert buffer.take(100, MANY) == Chunk(0, b"ab", False)  # apart from the new ones
+    assert take(buffer, 100, MANY) == (0, b"ab", False)  # apart from the new ones
     buffer.lose(2, 4, fin=False)
-    assert buffer.take(3, MANY) == Chunk(2, b"cde", False)  # joined, as far as there is room
-    assert buffer.take(100, MANY) == Chunk(5, b"f", False)
-    assert buffer.take(100, MANY) is None
+    assert take(buffer, 3, MANY) == (2, b"cde", False)  # joined, as far as there is room
+    assert take(buffer, 100, MANY) == (5, b"f", False)
+    assert take(buffer, 100, MANY) is None
 
 
 def test_credit_limits_new_bytes_only() -> None:
     buffer = buffer_with(b"abcdef", finish=True)
-    assert buffer.take(100, 3) == Chunk(0, b"abc", False)
-    assert buffer.take(100, 3) is None
+    assert take(buffer, 100, 3) == (0, b"abc", False)
+    assert take(buffer, 100, 3) is None
     buffer.lose(0, 3, fin=False)
-    assert buffer.take(100, 3) == Chunk(0, b"abc", False)
-    assert buffer.take(100, 6) == Chunk(3, b"def", True)
+    assert take(buffer, 100, 3) == (0, b"abc", False)
+    assert take(buffer, 100, 6) == (3, b"def", True)
 
 
 def test_the_end_rides_along_or_goes_alone() -> None:
     buffer = buffer_with(b"ab")
-    assert buffer.take(100, MANY) == Chunk(0, b"ab", False)
+    assert take(buffer, 100, MANY) == (0, b"ab", False)
     buffer.finish()
-    assert buffer.take(0, MANY) == Chunk(2, b"", True)
-    assert buffer.take(0, MANY) is None
+    assert take(buffer, 0, MANY) == (2, b"", True)
+    assert take(buffer, 0, MANY) is None
     buffer.lose(2, 2, fin=True)
     buffer.lose(0, 2, fin=False)
-    assert buffer.take(100, MANY) == Chunk(0, b"ab", True)
+    assert take(buffer, 100, MANY) == (0, b"ab", True)
     empty = SendBuffer(1)
     empty.finish()
-    assert empty.take(0, 0) == Chunk(0, b"", True)
+    assert take(empty, 0, 0) == (0, b"", True)
 
 
 def test_finished_means_that_all_arrived() -> None:
     buffer = buffer_with(b"abcd", finish=True)
-    buffer.take(2, MANY)
-    buffer.take(2, MANY)
+    take(buffer, 2, MANY)
+    take(buffer, 2, MANY)
     buffer.acknowledge(2, 4, fin=True)
     assert not buffer.is_acknowledged
     buffer.acknowledge(0, 2, fin=False)
@@ -459,24 +469,24 @@ def test_finished_means_that_all_arrived() -> None:
 
 def test_what_was_acknowledged_is_never_sent_again() -> None:
     buffer = buffer_with(b"abcdefgh")
-    buffer.take(8, MANY)
+    take(buffer, 8, MANY)
     buffer.acknowledge(2, 4, fin=False)
     buffer.lose(0, 8, fin=False)
-    assert buffer.take(100, MANY) == Chunk(0, b"ab", False)
+    assert take(buffer, 100, MANY) == (0, b"ab", False)
     buffer.acknowledge(5, 6, fin=False)  # a late ACK of what is known as lost
-    assert buffer.take(100, MANY) == Chunk(4, b"e", False)
-    assert buffer.take(100, MANY) == Chunk(6, b"gh", False)
+    assert take(buffer, 100, MANY) == (4, b"e", False)
+    assert take(buffer, 100, MANY) == (6, b"gh", False)
     buffer.acknowledge(0, 2, fin=False)
     assert buffer.end == 8
     buffer.lose(0, 2, fin=False)
-    assert buffer.take(100, MANY) is None
+    assert take(buffer, 100, MANY) is None
 
 
 def test_a_finished_buffer_takes_nothing_more() -> None:
     buffer = buffer_with(b"ab", finish=True)
     assert buffer.write(b"c") == 0
     buffer.discard()
-    assert buffer.take(100, MANY) is None
+    assert take(buffer, 100, MANY) is None
 
 
 # --- credit, memory, back-off, settings ----------------------------------------------------------

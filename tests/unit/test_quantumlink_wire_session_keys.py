@@ -108,7 +108,7 @@ def test_receiver_keeps_two_epochs_and_looks_one_ahead() -> None:
 def test_refused_record_moves_no_epoch() -> None:
     ahead = sealed_at(NATIVE, EPOCH)
     forged = SessionRecord(
-        ahead.version, ahead.sender, ahead.recipient, ahead.seq, bytes(16), ahead.ciphertext
+        ahead.version, ahead.sender, ahead.recipient, ahead.seq, ahead.ciphertext + bytes(16)
     )
     sink = opener(NATIVE)
     for _ in range(3):

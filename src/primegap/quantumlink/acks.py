@@ -6,7 +6,7 @@ between neighbours.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from primegap.quantumlink.codec import MAX_U64, Reader, put_varint, varint_size
 from primegap.quantumlink.errors import (
@@ -18,10 +18,14 @@ from primegap.quantumlink.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
 
 AckRange = tuple[int, int]
 "One inclusive range, `(low, high)`."
+
+_MAX_RANGE_SIZE: Final = 20
+"Most bytes of a range: two varints of 64 bits."
+_MAX_COUNT_SIZE: Final = 5
 
 
 class AckBuilder:
@@ -85,23 +89,29 @@ class AckBuilder:
         return b"".join(parts)
 
 
-def encode_ack_fields(ranges: Iterable[AckRange]) -> bytes:
+def encode_ack_fields(ranges: Sequence[AckRange]) -> bytes:
     """Encode the fields of an ACK, without the kind byte.
 
     Raises:
         AckRangesError: the ranges are not one or more, each in order, descending with gaps.
     """
+    if len(ranges) == 1:  # nearly always
+        low, high = ranges[0]
+        if 0 <= low <= high <= MAX_U64:
+            return put_varint(high) + b"\0" + put_varint(high - low)
     builder = AckBuilder()
     for low, high in ranges:
         builder.add(low, high)
     return builder.encode()
 
 
-def fit_ack_ranges(ranges: Iterable[AckRange], budget: int) -> tuple[AckRange, ...]:
+def fit_ack_ranges(ranges: Sequence[AckRange], budget: int) -> tuple[AckRange, ...]:
     """Return the longest leading part of `ranges` whose ACK fields fit `budget` bytes.
 
     The kind byte is not part of the budget. The result is empty when not even the first fits.
     """
+    if len(ranges) * _MAX_RANGE_SIZE + _MAX_COUNT_SIZE <= budget:
+        return tuple(ranges)
     builder = AckBuilder(budget)
     for low, high in ranges:
         if not builder.add(low, high):

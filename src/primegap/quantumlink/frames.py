@@ -160,8 +160,9 @@ def encode_frame(frame: Frame) -> bytes:
             another offset than 0.
     """
     match frame:
-        case StreamData():
-            return _encode_stream_data(frame)
+        case StreamData(stream_id, offset, fin, opening, payload):
+            size = len(payload)
+            return encode_data_head(stream_id, offset, size, fin=fin, opening=opening) + payload
         case Ack(ranges):
             return put_varint(_ACK) + encode_ack_fields(ranges)
         case Ping():
@@ -180,12 +181,20 @@ def _varints(*values: int) -> bytes:
     return b"".join(map(put_varint, values))
 
 
-def _encode_stream_data(frame: StreamData) -> bytes:
-    opening = frame.opening
-    flags = _FLAG_FIN if frame.fin else 0
+def encode_data_head(
+    stream_id: int, offset: int, size: int, *, fin: bool, opening: StreamOpening | None
+) -> bytes:
+    """Encode what stands in front of the payload of a StreamData, kind byte included.
+
+    `size` is that of the payload that follows; all else is as in `StreamData`.
+
+    Raises:
+        LocalError: a field is out of range, or an opening stands at another offset than 0.
+    """
+    flags = _FLAG_FIN if fin else 0
     middle = b""
     if opening is not None:
-        if frame.offset != 0:
+        if offset != 0:
             raise LocalError("an opening belongs to offset 0")
         if max(opening.receive_window, opening.requested_peer_receive_window) > MAX_U32:
             raise LocalError("a window holds at most 2^32 - 1 bytes")
@@ -198,12 +207,11 @@ def _encode_stream_data(frame: StreamData) -> bytes:
     return b"".join(
         (
             _STREAM_DATA_BYTE,
-            put_varint(frame.stream_id),
-            put_varint(frame.offset),
+            put_varint(stream_id),
+            put_varint(offset),
             _FLAG_BYTES[flags],
             middle,
-            put_varint(len(frame.payload)),
-            frame.payload,
+            put_varint(size),
         )
     )
 

@@ -149,11 +149,21 @@ class SessionRecord(NamedTuple):
     recipient: Qid
     seq: int
     "Record number, u64; each direction counts for itself."
-    tag: bytes
-    ciphertext: bytes
+    sealed: bytes
+    "Ciphertext and tag, in the order an AEAD takes them; the wire has the tag in front."
 
     def __repr__(self) -> str:
-        return f"<SessionRecord {self.seq} {len(self.ciphertext)} bytes>"
+        return f"<SessionRecord {self.seq} {len(self.sealed)} bytes>"
+
+    @property
+    def ciphertext(self) -> bytes:
+        """The encrypted body."""
+        return self.sealed[:-TAG_SIZE]
+
+    @property
+    def tag(self) -> bytes:
+        """The AEAD tag."""
+        return self.sealed[-TAG_SIZE:]
 
 
 def parse_record_untrusted(data: bytes) -> HandshakeRecord | SessionRecord:
@@ -171,9 +181,11 @@ def parse_record_untrusted(data: bytes) -> HandshakeRecord | SessionRecord:
         reader = Reader(data, HEADER_SIZE)
         seq = reader.varint(64)
         tag = reader.position
-        body = tag + TAG_SIZE
+        ciphertext = tag + TAG_SIZE
         sender, recipient = Qid(data[1:_RECIPIENT]), Qid(data[_RECIPIENT : HEADER_SIZE - 1])
-        return SessionRecord(data[0], sender, recipient, seq, data[tag:body], data[body:])
+        with memoryview(data) as view:
+            sealed = b"".join((view[ciphertext:], view[tag:ciphertext]))
+        return SessionRecord(data[0], sender, recipient, seq, sealed)
     reader = Reader(data)
     version = reader.u8()
     sender = Qid(reader.take(QID_SIZE))
@@ -181,7 +193,8 @@ def parse_record_untrusted(data: bytes) -> HandshakeRecord | SessionRecord:
     record_type = reader.varint(32)
     if record_type == _TYPE_SESSION:
         seq = reader.varint(64)
-        return SessionRecord(version, sender, recipient, seq, reader.take(TAG_SIZE), reader.rest())
+        tag_bytes = reader.take(TAG_SIZE)
+        return SessionRecord(version, sender, recipient, seq, reader.rest() + tag_bytes)
     if record_type != _TYPE_HANDSHAKE:
         raise InvalidDiscriminantError("unknown record type")
     number = reader.varint(32)
@@ -215,26 +228,26 @@ class BodyBuilder:
         LocalError: `max_size` does not even hold the envelope.
     """
 
-    __slots__ = ("_frames", "_remaining")
+    __slots__ = ("_frames", "remaining")
 
     def __init__(self, seq: int, max_size: int = MAX_RECORD_SIZE) -> None:
-        self._remaining = max_size - session_overhead(seq)
+        self.remaining = max_size - session_overhead(seq)
+        "Bytes of frames that still fit; for looking at only."
         self._frames: list[bytes] = []
-        if self._remaining < 0:
+        if self.remaining < 0:
             raise LocalError("a record of this size cannot hold its own envelope")
-
-    @property
-    def remaining(self) -> int:
-        """Bytes of frames that still fit."""
-        return self._remaining
 
     def append(self, frame: Frame) -> bool:
         """Add a frame if all of it fits; False when it was left out."""
-        encoded = encode_frame(frame)
-        if len(encoded) > self._remaining:
+        return self.append_encoded(encode_frame(frame))
+
+    def append_encoded(self, encoded: bytes) -> bool:
+        """Add a frame that is encoded already, if all of it fits; False when it was left out."""
+        left = self.remaining - len(encoded)
+        if left < 0:
             return False
         self._frames.append(encoded)
-        self._remaining -= len(encoded)
+        self.remaining = left
         return True
 
     def body(self) -> bytes:

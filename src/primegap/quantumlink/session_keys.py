@@ -179,7 +179,7 @@ class SessionOpener(NeverSerialised):
                 epoch ahead.
             DecryptFailedError: route, number, tag or ciphertext are not the sender's.
         """
-        _, sender, recipient, seq, tag, ciphertext = record
+        _, sender, recipient, seq, sealed = record
         if (sender, recipient) != self._route:
             raise DecryptFailedError("a record of another route does not verify")
         candidate = newest = self._newest
@@ -187,7 +187,7 @@ class SessionOpener(NeverSerialised):
             candidate = self._key_for(seq >> EPOCH_BITS)
         try:
             body = candidate.cipher.decrypt(
-                nonce_of(seq), ciphertext + tag, self._aad_prefix + put_varint(seq)
+                nonce_of(seq), sealed, self._aad_prefix + put_varint(seq)
             )
         except invalid_tag():
             if candidate.epoch > newest.epoch:

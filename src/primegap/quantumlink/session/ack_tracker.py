@@ -59,8 +59,10 @@ class AckTracker:
 
     def note(self, seq: int) -> None:
         """Remember that a record arrived."""
-        self._fresh.add(seq, seq + 1)
-        self._bound_fresh()
+        fresh = self._fresh
+        fresh.add(seq, seq + 1)
+        if len(fresh.starts) > self._range_limit:
+            self._bound_fresh()
 
     def schedule(self, now_s: float, size: int = 0) -> None:
         """Ask for an ACK within the delay; an earlier request stands.
@@ -83,25 +85,27 @@ class AckTracker:
         Args:
             budget: most bytes of the ACK, kind byte not counted.
         """
-        if not self._fresh:
+        fresh = self._fresh
+        if not fresh.starts:
             return None
         repeated = self._told.copy()
-        for start, stop in self._fresh:
+        for start, stop in zip(fresh.starts, fresh.stops, strict=True):
             repeated.add(start, stop)
-        ranges = fit_ack_ranges(_inclusive(reversed(repeated)), budget)
-        if ranges and ranges[-1][0] <= self._fresh.first[0]:
-            return AckChoice(ranges, tuple(_inclusive(reversed(self._fresh))))
-        news = fit_ack_ranges(_inclusive(reversed(self._fresh)), budget)
+        ranges = fit_ack_ranges(_descending(repeated), budget)
+        if ranges and ranges[-1][0] <= fresh.starts[0]:
+            return AckChoice(ranges, tuple(_descending(fresh)))
+        news = fit_ack_ranges(_descending(fresh), budget)
         return AckChoice(news, news) if news else None
 
     def commit(self, choice: AckChoice) -> None:
         """Count a choice as told; the request is met when no news is left."""
+        fresh, told = self._fresh, self._told
         for low, high in choice.news:
-            self._fresh.remove(low, high + 1)
-            self._told.add(low, high + 1)
-        while len(self._told) > MAX_REPEATED_RANGES:
-            self._told.pop_first()
-        if not self._fresh:
+            fresh.remove(low, high + 1)
+            told.add(low, high + 1)
+        while len(told.starts) > MAX_REPEATED_RANGES:
+            told.pop_first()
+        if not fresh.starts:
             self._due_s = None
             self._unanswered = 0
 
@@ -129,5 +133,7 @@ class AckTracker:
             self._fresh.pop_first()
 
 
-def _inclusive(ranges: Iterable[tuple[int, int]]) -> Iterable[AckRange]:
-    return ((start, stop - 1) for start, stop in ranges)
+def _descending(ranges: RangeSet) -> list[AckRange]:
+    pairs = [(start, stop - 1) for start, stop in zip(ranges.starts, ranges.stops, strict=True)]
+    pairs.reverse()
+    return pairs

@@ -287,7 +287,7 @@ class LinkEngine:
         handshake = self._handshakes.take_record()
         if handshake is not None:
             return OutgoingRecord(handshake, None)
-        if self._backoff.is_waiting(now_s):
+        if self._backoff.retry_at_s is not None and self._backoff.is_waiting(now_s):
             return None
         for session in self._sessions.all:
             outgoing = session.take_write(now_s)
@@ -335,8 +335,11 @@ class LinkEngine:
 
     def take_events(self) -> list[LinkEvent]:
         """Return the events since the last call, in order."""
-        events, self._events = self._events, []
-        return events
+        events = self._events
+        if events:
+            self._events = []
+            return events
+        return []
 
     # --- streams --------------------------------------------------------------------------------
 
@@ -370,7 +373,7 @@ class LinkEngine:
         Raises:
             LaneFinishedError: `finish` was called before.
         """
-        return self._streams.write(stream_id, data)
+        return self._connected().streams.write(stream_id, data)
 
     def finish(self, stream_id: int) -> None:
         """Mark the end of our lane, behind what was written; harmless when repeated."""
@@ -382,7 +385,7 @@ class LinkEngine:
 
     def read(self, stream_id: int, max_bytes: int) -> bytes:
         """Consume up to `max_bytes`; the peer gets credit for them. Empty when there is nothing."""
-        return self._streams.read(stream_id, max_bytes)
+        return self._connected().streams.read(stream_id, max_bytes)
 
     def inbound_state(self, stream_id: int) -> InboundState:
         """Return the state of the lane from the peer."""

@@ -51,10 +51,9 @@ class ReceiveWindow:
             consumed: offset of the next byte to be read.
             highest: offset behind the highest byte received.
         """
-        news = consumed + self._size - self._advertised
-        if news <= 0:
-            return False
-        return news * 4 >= self._size or (self._advertised - highest) * 2 <= self._size
+        size = self._size
+        news = consumed + size - self._advertised
+        return news > 0 and (news * 4 >= size or (self._advertised - highest) * 2 <= size)
 
     def wanted_growth(self, consumed: int, max_size: int, *, now_s: float, rtt_s: float) -> int:
         """Return by how much the window should grow before its limit is told (session 11, #6).

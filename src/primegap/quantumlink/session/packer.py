@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from primegap.quantumlink.frames import Ack, Ping
 from primegap.quantumlink.records import BodyBuilder
-from primegap.quantumlink.session.recovery import RecordContent, SentData
+from primegap.quantumlink.session.recovery import RecordContent
 
 if TYPE_CHECKING:
     from primegap.quantumlink.frames import StreamReset
     from primegap.quantumlink.session.ack_tracker import AckChoice, AckTracker
+    from primegap.quantumlink.session.recovery import SentData
     from primegap.quantumlink.session.streams import StreamTable
 
 MAX_FRAMES: Final = 64
@@ -21,11 +22,8 @@ MIN_DATA_ROOM: Final = 16
 "Room of a record that holds data already in which no more is put: it would be mostly header."
 
 
-class PackedRecord(NamedTuple):
-    """The body of a record and what it holds."""
-
-    body: bytes
-    content: RecordContent
+PackedRecord = tuple[bytes, RecordContent]
+"The body of a record and what it holds."
 
 
 def pack_ack(seq: int, max_size: int, acks: AckTracker) -> PackedRecord | None:
@@ -35,7 +33,7 @@ def pack_ack(seq: int, max_size: int, acks: AckTracker) -> PackedRecord | None:
     if choice is None:
         return None
     acks.commit(choice)
-    return PackedRecord(builder.body(), _content_of(choice))
+    return builder.body(), RecordContent(choice.ranges, choice.news)
 
 
 def pack_record(
@@ -62,12 +60,12 @@ def pack_record(
         content = _fill(builder, choice, ping=ping, streams=streams, now_s=now_s)
         if choice is not None and (content.is_tracked or ack_is_due):
             acks.commit(choice)
-            return PackedRecord(builder.body(), content)
+            return builder.body(), content
         if content.is_tracked:
-            return PackedRecord(builder.body(), content)
+            return builder.body(), content
     builder = BodyBuilder(seq, max_size)
     content = _fill(builder, None, ping=ping, streams=streams, now_s=now_s)
-    return PackedRecord(builder.body(), content) if content.is_tracked else None
+    return (builder.body(), content) if content.is_tracked else None
 
 
 def _add_ack(builder: BodyBuilder, acks: AckTracker) -> AckChoice | None:
@@ -75,10 +73,6 @@ def _add_ack(builder: BodyBuilder, acks: AckTracker) -> AckChoice | None:
     if choice is not None:
         builder.append(Ack(choice.ranges))
     return choice
-
-
-def _content_of(choice: AckChoice) -> RecordContent:
-    return RecordContent(ack_ranges=choice.ranges, ack_news=choice.news)
 
 
 def _fill(
@@ -123,11 +117,11 @@ def _add_data(builder: BodyBuilder, streams: StreamTable) -> tuple[SentData, ...
     data: list[SentData] = []
     room = builder.remaining
     while len(data) < MAX_FRAMES and not (data and room < MIN_DATA_ROOM):
-        piece = streams.take_data(room)
-        if piece is None:
+        taken = streams.take_data(room)
+        if taken is None:
             break
-        builder.append(piece)
+        frame, sent = taken
+        builder.append_encoded(frame)
         room = builder.remaining
-        stream_id, offset, fin, _, payload = piece
-        data.append(SentData(stream_id, offset, offset + len(payload), fin))
+        data.append(sent)
     return tuple(data)

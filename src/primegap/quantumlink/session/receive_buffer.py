@@ -19,29 +19,25 @@ class ReceiveBuffer:
     first stays: overlaps are not compared.
     """
 
-    __slots__ = ("_consumed", "_data", "_final", "_pieces", "_readable_stop")
+    __slots__ = ("_data", "_final", "_pieces", "_readable_stop", "consumed")
 
     def __init__(self) -> None:
         self._data = bytearray()
-        self._consumed = 0  # offset of data[0]
+        self.consumed = 0
+        "Offset of the next byte to be read; for looking at only."
         self._readable_stop = 0  # everything below was received
         self._pieces = RangeSet()  # received above the first gap
         self._final: int | None = None
 
     @property
-    def consumed(self) -> int:
-        """Offset of the next byte to be read."""
-        return self._consumed
-
-    @property
     def readable(self) -> int:
         """Contiguous bytes that can be read now."""
-        return self._readable_stop - self._consumed
+        return self._readable_stop - self.consumed
 
     @property
     def highest(self) -> int:
         """Offset behind the highest byte received."""
-        return self._consumed + len(self._data)
+        return self.consumed + len(self._data)
 
     @property
     def has_end(self) -> bool:
@@ -56,7 +52,7 @@ class ReceiveBuffer:
     @property
     def is_drained(self) -> bool:
         """True when all bytes up to the FIN were read."""
-        return self._consumed == self._final
+        return self.consumed == self._final
 
     @property
     def is_too_fragmented(self) -> bool:
@@ -70,7 +66,8 @@ class ReceiveBuffer:
             ProtocolViolationError: the piece contradicts the final offset (session 6.4, 4 and 5).
         """
         stop = offset + len(payload)
-        self._check_final(stop, fin=fin)
+        if fin or self._final is not None:
+            self._check_final(stop, fin=fin)
         if offset == self._readable_stop and not self._pieces.starts:  # the usual case: in order
             self._data += payload
             self._readable_stop = stop
@@ -81,7 +78,7 @@ class ReceiveBuffer:
         if stop > self.highest:
             self._data += bytes(stop - self.highest)
         for low, high in self._pieces.gaps(start, stop):
-            self._data[low - self._consumed : high - self._consumed] = payload[
+            self._data[low - self.consumed : high - self.consumed] = payload[
                 low - offset : high - offset
             ]
         self._pieces.add(start, stop)
@@ -92,21 +89,24 @@ class ReceiveBuffer:
         if self._final is not None:
             if stop > self._final or (fin and stop != self._final):
                 raise ProtocolViolationError("data contradicts the final offset of its lane")
-        elif fin:
+        else:
             if stop < self.highest:
                 raise ProtocolViolationError("the final offset lies below data received before")
             self._final = stop
 
     def read(self, max_bytes: int) -> bytes:
         """Consume and return up to `max_bytes` contiguous bytes."""
-        size = min(max_bytes, self.readable)
-        taken = bytes(memoryview(self._data)[:size])
+        size = min(max_bytes, self._readable_stop - self.consumed)
+        if size == len(self._data):
+            taken = bytes(self._data)
+        else:
+            taken = bytes(memoryview(self._data)[:size])
         del self._data[:size]
-        self._consumed += size
+        self.consumed += size
         return taken
 
     def discard(self) -> None:
         """Drop what is buffered; the consumed offset stays (session section 6.10)."""
         self._data.clear()
         self._pieces.clear()
-        self._readable_stop = self._consumed
+        self._readable_stop = self.consumed

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import Final
 
 from primegap.quantumlink.session.ranges import RangeSet
 
@@ -10,22 +10,6 @@ MAX_ACKNOWLEDGED_PIECES: Final = 512
 """Pieces acknowledged behind a gap beyond which nothing new is sent. An honest peer leaves a gap
 per lost record, at most some dozens; a hostile one could grant credit byte by byte and
 acknowledge every other byte, and each piece costs us a hundred bytes to remember."""
-
-
-class Chunk(NamedTuple):
-    """A piece of the lane that is to be put into one frame."""
-
-    offset: int
-    payload: bytes
-    fin: bool
-
-    def __repr__(self) -> str:
-        return f"<Chunk {self.offset}+{len(self.payload)} fin={self.fin}>"
-
-    @property
-    def stop(self) -> int:
-        """Offset behind the payload."""
-        return self.offset + len(self.payload)
 
 
 class SendBuffer:
@@ -112,8 +96,8 @@ class SendBuffer:
             return end
         return None
 
-    def take(self, room: int, credit: int, start: int | None = None) -> Chunk | None:
-        """Return the next chunk and count it as in flight.
+    def take(self, room: int, credit: int, start: int) -> tuple[int, bool] | None:
+        """Choose the next chunk and count it as in flight.
 
         The lowest lost range goes first, and is extended with new bytes when they follow directly;
         then new bytes; the FIN rides along with the last byte, or goes alone when only it is left.
@@ -121,47 +105,50 @@ class SendBuffer:
         Args:
             room: most payload bytes, at least 0.
             credit: offset the peer allows us to send up to, exclusive.
-            start: the `next_offset` of this moment, when it is known.
+            start: the `next_offset` of this moment, where the chunk starts.
+
+        Returns:
+            The offset behind it and whether the FIN rides along, or None when there is no room.
         """
-        if start is None:
-            start = self.next_offset(credit)
-        if start is None:
-            return None
-        if self._lost.starts:
-            lost_stop = self._lost.first[1]
-            reach = max(min(self.end, credit), lost_stop) if lost_stop == self._next else lost_stop
-        else:
-            reach = min(self.end, credit)
+        base = self._base
+        reach = min(base + len(self._data), credit)
+        lost = self._lost
+        if lost.starts:
+            lost_stop = lost.stops[0]
+            reach = max(reach, lost_stop) if lost_stop == self._next else lost_stop
         stop = min(start + room, reach)
         fin = self._fin_due and stop == self._final
         if stop == start and not fin:
             return None
-        if self._lost.starts:
-            self._lost.remove(start, stop)
+        if lost.starts:
+            lost.remove(start, stop)
         self._next = max(self._next, stop)
         if fin:
             self._fin_due = False
-        low = start - self._base
-        return Chunk(start, bytes(memoryview(self._data)[low : stop - self._base]), fin)
+        return stop, fin
+
+    def copy_behind(self, head: bytes, start: int, stop: int) -> bytes:
+        """Return `head` with the bytes from `start` to `stop`, which are held, behind it."""
+        with memoryview(self._data) as data:
+            return b"".join((head, data[start - self._base : stop - self._base]))
 
     def acknowledge(self, start: int, stop: int, *, fin: bool) -> None:
         """Credit a chunk that arrived; a range known as lost is not sent again."""
         if fin:
             self._fin_acked = True
             self._fin_due = False
-        start = max(start, self._base)
+        base, acked = self._base, self._acked
+        start = max(start, base)
         if start >= stop:
             return
         if self._lost.starts:
             self._lost.remove(start, stop)
-        if start > self._base:
-            self._acked.add(start, stop)
+        if start > base:
+            acked.add(start, stop)
             return
-        if self._acked.starts and self._acked.first[0] <= stop:
-            stop = max(stop, self._acked.first[1])
-            while self._acked and self._acked.first[0] <= stop:
-                stop = max(stop, self._acked.pop_first()[1])
-        del self._data[: stop - self._base]
+        while acked.starts and acked.starts[0] <= stop:
+            stop = max(stop, acked.pop_first()[1])
+        del self._data[: stop - base]
         self._base = stop
 
     def lose(self, start: int, stop: int, *, fin: bool) -> None:

@@ -141,8 +141,7 @@ class Session:
             return Close(CloseCode.PROTOCOL)
         if asks_for_ack:
             self._acks.schedule(now_s, len(body))
-        self._sweep(now_s)
-        self.streams.forget_over()
+        self._settle(now_s)
         return None
 
     def _acknowledge(self, ranges: Iterable[tuple[int, int]], now_s: float) -> None:
@@ -154,7 +153,8 @@ class Session:
                 self._sizer.take_back()
             else:
                 self._sizer.note(record.size, arrived=True)
-            self._acks.confirm(content.ack_ranges)
+            if content.ack_ranges:
+                self._acks.confirm(content.ack_ranges)
             if content.ping and not was_lost:
                 self._pings_in_flight -= 1
             self.streams.acknowledge(content, was_lost=was_lost)
@@ -163,18 +163,17 @@ class Session:
 
     def take_write(self, now_s: float) -> OutgoingRecord | None:
         """Return the next record to be sent, or None."""
-        self._sweep(now_s)
-        self.streams.forget_over()
+        self._settle(now_s)
         if self._next_seq > MAX_SEQ:
             return None
         packed = self._pack(now_s)
         if packed is None:
             return None
+        body, content = packed
         seq = self._next_seq
-        record = self._seal(packed.body)
+        record = self._seal(body)
         if self._is_traced:
             self._trace("record-sent", now_s=now_s, seq=seq, size=len(record))
-        content = packed.content
         if not content.is_tracked:
             return OutgoingRecord(record, None)
         if content.ping:
@@ -246,14 +245,16 @@ class Session:
             self._restore(refused, now_s)
         return refused is not None
 
-    def _sweep(self, now_s: float) -> None:
-        if not self._recovery.should_sweep(now_s):
-            return
-        for record in self._recovery.sweep(now_s):
-            self._trace("record-lost", now_s=now_s, seq=record.seq)
-            if record.is_loss:
-                self._sizer.note(record.size, arrived=False)
-            self._restore(record, now_s)
+    def _settle(self, now_s: float) -> None:
+        """Send again what was lost, forget streams that are over."""
+        if self._recovery.should_sweep(now_s):
+            for record in self._recovery.sweep(now_s):
+                self._trace("record-lost", now_s=now_s, seq=record.seq)
+                if record.is_loss:
+                    self._sizer.note(record.size, arrived=False)
+                self._restore(record, now_s)
+        if self.streams.may_be_over:
+            self.streams.forget_over()
 
     def _restore(self, record: SentRecord, now_s: float) -> None:
         content = record.content
@@ -281,8 +282,7 @@ class Session:
     def on_timeout(self, now_s: float) -> Close | None:
         """Do what is due; return how the session ends when the peer has been silent too long."""
         config = self._config
-        self._sweep(now_s)
-        self.streams.forget_over()
+        self._settle(now_s)
         if config.peer_timeout_s and is_due(self._last_inbound_s + config.peer_timeout_s, now_s):
             return Close(CloseCode.TIMEOUT)
         if (

@@ -96,7 +96,7 @@ class SessionSet:
             InvalidRouteError: the record comes from somebody else.
             RemoteError: the record opens nowhere. Nothing has changed.
         """
-        refusal: RemoteError = NoSessionForRecordError("no session is connected")
+        refusal: RemoteError | None = None
         is_replay = False
         for session in reversed(self.all):
             if record.sender != session.peer.qid:
@@ -112,7 +112,7 @@ class SessionSet:
             is_replay = True
         if is_replay:
             return None
-        raise refusal
+        raise refusal or NoSessionForRecordError("no session is connected")
 
     def next_timeout_s(self) -> float | None:
         """Return when `expire_candidates` must be called, or None."""

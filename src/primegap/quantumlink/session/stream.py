@@ -12,6 +12,7 @@ from primegap.quantumlink.frames import (
     StreamOpening,
     StreamReset,
     StreamWindow,
+    encode_data_head,
 )
 from primegap.quantumlink.session.errors import LaneFinishedError, ProtocolViolationError
 from primegap.quantumlink.session.events import (
@@ -29,6 +30,7 @@ from primegap.quantumlink.session.events import (
 )
 from primegap.quantumlink.session.flow import ReceiveWindow
 from primegap.quantumlink.session.receive_buffer import ReceiveBuffer
+from primegap.quantumlink.session.recovery import SentData
 from primegap.quantumlink.session.send_buffer import SendBuffer
 
 if TYPE_CHECKING:
@@ -301,28 +303,33 @@ class Stream:
             return None
         return self._outbound.next_offset(self._send_credit)
 
-    def take_data(self, room: int, offset: int) -> StreamData | None:
-        """Return the next data frame that fits `room` bytes, kind byte included, or None.
+    def take_data(self, room: int, offset: int) -> tuple[bytes, SentData] | None:
+        """Return the next data frame, encoded, and what it carries; None when `room` is too small.
 
         Args:
-            room: in bytes.
+            room: in bytes, kind byte included.
             offset: the `next_offset` of this moment.
         """
+        # Kind and flags, id, offset, and the length of the payload, at most.
+        payload_room = room - 2 - self._id_size - varint_size(offset) - varint_size(room)
         opening = self._opening if offset == 0 else None
-        overhead = 2 + self._id_size + varint_size(offset) + varint_size(room)
         if opening is not None:
-            overhead += (
+            payload_room -= (
                 varint_size(opening.receive_window)
                 + varint_size(opening.requested_peer_receive_window)
                 + varint_size(len(opening.header))
                 + len(opening.header)
             )
-        if overhead > room:
+        if payload_room < 0:
             return None
-        chunk = self._outbound.take(room - overhead, self._send_credit, offset)
-        if chunk is None:
+        outbound, stream_id = self._outbound, self.stream_id
+        chosen = outbound.take(payload_room, self._send_credit, offset)
+        if chosen is None:
             return None
-        return StreamData(self.stream_id, chunk.offset, chunk.fin, opening, chunk.payload)
+        stop, fin = chosen
+        head = encode_data_head(stream_id, offset, stop - offset, fin=fin, opening=opening)
+        frame = outbound.copy_behind(head, offset, stop)
+        return frame, SentData(stream_id, offset, stop, fin)
 
     def acknowledge_data(self, start: int, stop: int, *, fin: bool) -> None:
         """A record with this data arrived."""

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from primegap.quantumlink.identity import Qid
     from primegap.quantumlink.session.config import LinkConfig, StreamOptions
     from primegap.quantumlink.session.events import LinkEvent
-    from primegap.quantumlink.session.recovery import RecordContent
+    from primegap.quantumlink.session.recovery import RecordContent, SentData
 
 MAX_REFUSALS: Final = 1024
 """Refused streams whose reset the peer has not acknowledged, about 100 kB. A peer that opens that
@@ -75,7 +75,8 @@ class StreamTable:
         self._resetting: dict[int, None] = {}
         self._windowing: dict[int, None] = {}
         self._sending: dict[int, None] = {}
-        self._maybe_over: dict[int, None] = {}
+        self.may_be_over: dict[int, None] = {}
+        "Ids of streams that may have ended, for `forget_over`."
 
     # --- the application's side -----------------------------------------------------------------
 
@@ -143,7 +144,7 @@ class StreamTable:
         if stream.should_update_window:
             self._windowing[stream_id] = None
         elif stream.is_inbound_finished:
-            self._maybe_over[stream_id] = None
+            self.may_be_over[stream_id] = None
         return data
 
     def reset(self, stream_id: int, halves: Halves, code: int) -> None:
@@ -151,7 +152,7 @@ class StreamTable:
         stream = self.get(stream_id)
         stream.reset(halves, code)
         self._after_reset(stream)
-        self._maybe_over[stream_id] = None
+        self.may_be_over[stream_id] = None
 
     # --- frames of the peer -----------------------------------------------------------------------
 
@@ -301,27 +302,31 @@ class StreamTable:
         del self._windowing[frame.stream_id]
         self._streams[frame.stream_id].references += 1
 
-    def take_data(self, room: int) -> StreamData | None:
-        """Return the next data frame that fits `room` bytes, from the stream whose turn it is."""
-        frame: StreamData | None = None
-        idle: list[int] = []
+    def take_data(self, room: int) -> tuple[bytes, SentData] | None:
+        """Return the next data frame that fits `room` bytes, from the stream whose turn it is.
+
+        It is encoded; beside it stands what it carries.
+        """
+        taken: tuple[bytes, SentData] | None = None
+        idle: list[int] = []  # nothing of theirs may go
         for stream_id in self._sending:
             stream = self._streams[stream_id]
             offset = stream.next_offset
             if offset is None:
                 idle.append(stream_id)
                 continue
-            frame = stream.take_data(room, offset)
-            if frame is not None:
+            taken = stream.take_data(room, offset)
+            if taken is not None:
                 stream.references += 1
                 break
         for stream_id in idle:
             del self._sending[stream_id]
-        if frame is not None and len(self._sending) > 1:
+        if taken is not None and len(self._sending) > 1:
             # Behind the others; whether it has more is looked at when its turn is.
-            del self._sending[frame.stream_id]
-            self._sending[frame.stream_id] = None
-        return frame
+            stream_id = taken[1].stream_id
+            del self._sending[stream_id]
+            self._sending[stream_id] = None
+        return taken
 
     # --- the fate of records ----------------------------------------------------------------------
 
@@ -374,13 +379,11 @@ class StreamTable:
 
     def forget_over(self) -> None:
         """Forget the streams that ended through calls of the application (6.10)."""
-        if not self._maybe_over:
-            return
-        for stream_id in list(self._maybe_over):
+        for stream_id in list(self.may_be_over):
             stream = self._streams.get(stream_id)
             if stream is not None:
                 self._forget_if_over(stream)
-        self._maybe_over.clear()
+        self.may_be_over.clear()
 
     def _unreference(self, stream: Stream, count: int) -> None:
         stream.references -= count
