@@ -103,7 +103,7 @@ def test_a_forged_first_message_does_not_connect_an_idle_side(pattern: Pattern) 
     pair.advance(40.0)
     assert pair.b.events == []
     assert pair.b.engine.handshake_hash is None
-    assert list(pair.b.engine._sessions) == []
+    assert list(pair.b.engine._sessions.all) == []
     pair.inject(pair.b, forge_first(pair, pattern, 2))
     pair.a.engine.connect_kk(now_s=pair.now_s)
     pair.settle()

@@ -157,9 +157,9 @@ def test_disarming_ends_a_pairing_that_is_not_proven_yet() -> None:
     pair.fate = loses_last_message
     pair.a.engine.connect_xx(invite_of(pair.b), now_s=pair.now_s)
     pair.advance(0.1)
-    assert list(pair.b.engine._sessions) != []
+    assert list(pair.b.engine._sessions.all) != []
     pair.b.engine.disarm_pairing()
-    assert list(pair.b.engine._sessions) == []
+    assert list(pair.b.engine._sessions.all) == []
 
 
 def test_facts_are_traced_in_public_values() -> None:
