@@ -94,6 +94,24 @@ def _keyos_messages() -> Iterator[bytes]:
         yield bytes([number]) + cbor2.dumps(value)
 
 
+def _app_channels() -> Iterator[bytes]:
+    from primegap.keyos.between import Authority, Certificate, ChannelKey, Opening, Peer, Side
+    from primegap.keyos.between.handshake import accept
+
+    authority = Authority(bytes)
+    key = ChannelKey(lambda size: b"k" * size)
+    hello = b""
+    for side in (Side.CALLEE, Side.CALLER):
+        said = Certificate(side, bytes((side,)) * 16, side, key.public_key, "app/clock")
+        certificate = authority.certify(said)
+        yield certificate
+        key.certified(certificate, authority.public_key, side=side, server="app/clock")
+        hello = Opening(key, server="app/clock", rng=bytes).hello
+        yield hello
+    peer = Peer(b"\x01" * 16, 1)
+    yield accept(hello, key, server="app/clock", peer=peer, number=bytes(8))[0]
+
+
 def _captures() -> Iterator[bytes]:
     from tests.linktrace_kit import CaptureMaker
 
@@ -243,6 +261,8 @@ def seeds(name: str) -> Iterable[bytes]:
             return _addresses()
         case "pairing-link":
             return _pairing()
+        case "app-channels":
+            return _app_channels()
         case "pictures":
             return _pictures()
         case "bundle-archives":

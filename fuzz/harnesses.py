@@ -431,3 +431,41 @@ def bundle_manifests() -> Harness:
             version_number(manifest.version)
 
     return run
+
+
+@harness
+def app_channels() -> Harness:
+    """Certificates and handshakes between apps."""
+    from primegap.keyos.between import Authority, Certificate, ChannelKey, Opening, Peer, Side
+    from primegap.keyos.between.certificate import parse_certificate_untrusted
+    from primegap.keyos.between.handshake import accept
+    from primegap.keyos.errors import ChannelBrokenError
+
+    authority = Authority(bytes)
+    peers = {side: Peer(bytes((side,)) * 16, side) for side in Side}
+    keys = {}
+    for side, peer in peers.items():
+        key = ChannelKey(lambda size: b"k" * size)
+        said = Certificate(side, peer.app_id, peer.instance, key.public_key, "app/clock")
+        certificate = authority.certify(said)
+        key.certified(certificate, authority.public_key, side=side, server="app/clock")
+        keys[side] = key
+    opening = Opening(keys[Side.CALLER], server="app/clock", rng=bytes)
+
+    def run(data: bytes) -> None:
+        with contextlib.suppress(ChannelBrokenError):
+            certificate, signature = parse_certificate_untrusted(data)
+            promise(certificate.encode() + signature == data, "a certificate has one form")
+        with contextlib.suppress(ChannelBrokenError):
+            opening.finish(data, peers[Side.CALLEE])
+            raise BrokenPromiseError("an answer that nobody gave")
+        with contextlib.suppress(ChannelBrokenError):
+            accept(
+                data,
+                keys[Side.CALLEE],
+                server="app/clock",
+                peer=peers[Side.CALLER],
+                number=bytes(8),
+            )
+
+    return run

@@ -9,7 +9,7 @@ from fuzz import corpus
 from fuzz.harnesses import HARNESSES, BrokenPromiseError, promise
 
 MAX_CORPUS_BYTES = 500_000
-FROM_CODE = {"manifests", "pictures", "screens"}
+FROM_CODE = {"app-channels", "manifests", "pictures", "screens"}
 "These seeds are what our code once made; they may differ from what it makes today."
 
 

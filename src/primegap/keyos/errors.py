@@ -44,6 +44,23 @@ class ChannelClosedError(KeyosError):
     hint = "A part of the device stopped."
 
 
+class ChannelBrokenError(KeyosError):
+    """What came between two apps is not what the other app sent next; the channel is over.
+
+    One error for every cause: forged, altered, lost, repeated, of another channel, malformed.
+    """
+
+    code = "app-channel-broken"
+    hint = "A message between two apps was not genuine. It was dropped."
+
+
+class ChannelUseError(KeyosError):
+    """Our own side used a channel between apps out of turn, or after it was over: a bug."""
+
+    code = "app-channel-use"
+    hint = "Something went wrong inside the device."
+
+
 class ManifestError(KeyosError):
     """A manifest is malformed or names something that does not exist; it is refused as a whole."""
 

@@ -25,6 +25,7 @@ MAX_INLINE_BYTES: Final = 4096  # one page, as a lent page of the original (sect
 MAX_OBJECTS: Final = 1  # sealed memory objects a frame: the payload, when it is larger than a page
 MAX_OBJECT_BYTES: Final = 2 << 20  # a 480 x 800 RGB frame or a 1 MiB PSBT with its envelope
 MAX_FRAME_BYTES: Final = CALLER.size + HEADER.size + MAX_INLINE_BYTES
+MAX_LOG_LINE: Final = 400  # of what a process writes to the journal, in characters
 NO_WORDS: Final = (0, 0, 0, 0)
 
 

@@ -14,27 +14,41 @@ import os
 import socket
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from primegap.keyos.channel import Channel, close_fds, read_object, split_payload
-from primegap.keyos.errors import ChannelClosedError, FrameError, RequestError, Status
+from primegap.keyos.errors import (
+    ChannelBrokenError,
+    ChannelClosedError,
+    FrameError,
+    RequestError,
+    Status,
+)
 from primegap.keyos.frame import (
     CALLER,
+    MAX_LOG_LINE,
     Caller,
     Frame,
     Kind,
     encode_frame,
     parse_caller,
+    parse_connected,
     parse_frame_untrusted,
 )
+from primegap.keyos.manifest.schema import APP_SERVERS, OPEN_CHANNEL
 from primegap.keyos.messages import Message, Request, decode_message_untrusted, encode_message
+
+if TYPE_CHECKING:
+    from primegap.keyos.between.answers import AppAnswers
+    from primegap.keyos.between.calls import AppCalls
+    from primegap.keyos.between.certificate import Side
+    from primegap.keyos.between.handshake import ChannelKey
 
 R = TypeVar("R", bound=Message)
 Q = TypeVar("Q", bound=Request)
 Handler = Callable[[Caller, Q], Awaitable[Message]]
 
 RECONNECT_DELAY_S: Final = 0.1
-MAX_LOG_LINE: Final = 400
 
 
 def _error_frame(correlation: int, status: Status, detail: str) -> Frame:
@@ -59,8 +73,12 @@ def _take_payload(frame: Frame, fds: list[int]) -> bytes:
 class Connection:
     """A connection to one server, held by one process."""
 
-    def __init__(self, server: str, sock: socket.socket) -> None:
+    def __init__(self, server: str, sock: socket.socket, owner: Caller | None = None) -> None:
         self.server = server
+        self.owner = owner
+        "The process it leads to, as core says; None for the control channel."
+        self.app_calls: AppCalls | None = None
+        "What is sealed between two apps; made with the first call."
         self._waiting: dict[int, asyncio.Future[tuple[Frame, list[int]]]] = {}
         self._numbers = itertools.count(1)
         self._channel = Channel(sock, on_datagram=self._receive, on_closed=self._closed)
@@ -147,6 +165,7 @@ class Process:
         self._connecting: dict[str, asyncio.Task[Connection]] = {}
         self._handlers: dict[int, tuple[type[Request], Handler[Any]]] = {}
         self._running: dict[int, asyncio.Task[None]] = {}
+        self._app_answers: AppAnswers | None = None
         self._control: Connection | None = None
         self._service: Channel | None = None
         self._service_gone = asyncio.Event()
@@ -196,7 +215,7 @@ class Process:
         if frame.kind is not Kind.CONNECTED or len(fds) != 1:
             close_fds(fds)
             raise RequestError(Status.FAILED, "core sent no connection")
-        connection = Connection(server, socket.socket(fileno=fds[0]))
+        connection = Connection(server, socket.socket(fileno=fds[0]), parse_connected(frame))
         self._connections[server] = connection
         return connection
 
@@ -217,17 +236,47 @@ class Process:
     async def call(self, request: Request, reply: type[R] | None = None) -> R:
         """Send a typed request and return its typed reply.
 
-        The reply type is the request's own; `reply` only tells the type checker.
+        The reply type is the request's own; `reply` only tells the type checker. A request to the
+        server of another app (`app/…`) is signed and sealed for that app, and so is its answer.
 
         Raises:
             RequestError: the server or core answered with an error status.
             ChannelClosedError: the server died before it answered.
+            ChannelBrokenError: the answer was not the other app's.
         """
         connection = await self.connect(request.server)
-        frame, fds = await connection.call_raw(request.message_id, encode_message(request))
-        payload = _take_payload(frame, fds)
+        body = encode_message(request)
+        if request.server.startswith(APP_SERVERS):
+            payload = await self._app_calls(connection).call(request.message_id, body)
+        else:
+            payload = _take_payload(*await connection.call_raw(request.message_id, body))
         result: R = decode_message_untrusted(request.reply, payload)  # type: ignore[assignment]
         return result
+
+    def _app_calls(self, connection: Connection) -> AppCalls:
+        from primegap.keyos.between.calls import AppCalls
+
+        async def send(message_id: int, payload: bytes) -> bytes:
+            return _take_payload(*await connection.call_raw(message_id, payload))
+
+        if connection.app_calls is None:
+            assert connection.owner is not None
+            connection.app_calls = AppCalls(
+                connection.server, connection.owner, send=send, certify=self._certify
+            )
+        return connection.app_calls
+
+    async def _certify(self, side: Side, server: str) -> ChannelKey:
+        """Make a key for one end of one channel and have the device say whose it is."""
+        from primegap.keyos.api.security import CertifyChannelKey, ChannelCertificate
+        from primegap.keyos.between.handshake import ChannelKey
+
+        key = ChannelKey(os.urandom)
+        said = await self.call(
+            CertifyChannelKey(side.value, server, key.public_key), ChannelCertificate
+        )
+        key.certified(said.certificate, said.authority, side=side, server=server)
+        return key
 
     async def call_for_socket(self, request: Request) -> socket.socket:
         """Send a request to core itself that is answered with a socket."""
@@ -245,6 +294,12 @@ class Process:
         if request.message_id in self._handlers:
             raise ValueError(f"two handlers for message {request.message_id}")
         self._handlers[request.message_id] = (request, handler)
+        if request.server.startswith(APP_SERVERS):
+            if self._app_answers is None:
+                from primegap.keyos.between.answers import AppAnswers
+
+                self._app_answers = AppAnswers(self._certify)
+            self._app_answers.servers.add(request.server)
 
     def serve(self) -> None:
         """Start to answer requests and tell core that the process is ready."""
@@ -287,23 +342,16 @@ class Process:
 
     async def _answer(self, caller: Caller, frame: Frame, fds: list[int]) -> None:
         try:
-            payload = _take_payload(frame, fds)
-            known = self._handlers.get(frame.message_id)
-            if known is None:
-                raise RequestError(Status.NOT_FOUND, "no such message")
-            request = decode_message_untrusted(known[0], payload)
-            reply = encode_message(await known[1](caller, request))
+            reply = await self._reply_to(caller, frame, _take_payload(frame, fds))
             inline, fd = split_payload(reply)
-        except FrameError:
+        except (FrameError, ChannelBrokenError):
             self._reply(_error_frame(frame.correlation, Status.MALFORMED, ""), None)
         except RequestError as error:
             self._reply(_error_frame(frame.correlation, error.status, error.detail), None)
         except asyncio.CancelledError:
             raise
         except Exception as error:  # noqa: BLE001 - the top of a request: it fails, the service goes on
-            self.log(
-                f"request {frame.message_id} failed: {type(error).__name__}{self._detail(error)}"
-            )
+            self._log_failure(frame, error)
             self._reply(_error_frame(frame.correlation, Status.FAILED, ""), None)
         else:
             self._reply(
@@ -315,6 +363,33 @@ class Process:
                 ),
                 fd,
             )
+
+    async def _reply_to(self, caller: Caller, frame: Frame, payload: bytes) -> bytes:
+        """Return the payload of the reply to a request."""
+        answers = self._app_answers
+        if answers is not None and frame.message_id == OPEN_CHANNEL:
+            return await answers.open(caller, payload)
+        known = self._handlers.get(frame.message_id)
+        if known is None:
+            raise RequestError(Status.NOT_FOUND, "no such message")
+        kind, handler = known
+        if answers is None or kind.server not in answers.servers:
+            return encode_message(await handler(caller, decode_message_untrusted(kind, payload)))
+        exchange = answers.receive(caller, frame.message_id, payload)
+        try:
+            return exchange.answer(
+                encode_message(await handler(caller, decode_message_untrusted(kind, exchange.body)))
+            )
+        except FrameError:
+            return exchange.refuse(Status.MALFORMED, "")
+        except RequestError as error:
+            return exchange.refuse(error.status, error.detail)
+        except BaseException:
+            exchange.drop()
+            raise
+
+    def _log_failure(self, frame: Frame, error: Exception) -> None:
+        self.log(f"request {frame.message_id} failed: {type(error).__name__}{self._detail(error)}")
 
     def _detail(self, error: Exception) -> str:
         if not self.development or error.__traceback__ is None:

@@ -178,3 +178,31 @@ class WaitUnlocked(Request):
 
     server: ClassVar[str] = SERVER
     message_id: ClassVar[int] = 10
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelCertificate(Message):
+    """Answer to CertifyChannelKey."""
+
+    certificate: bytes
+    authority: bytes
+    "Ed25519 public key by which certificates are checked, 32 bytes; new at each start."
+
+
+@dataclass(frozen=True, slots=True)
+class CertifyChannelKey(Request):
+    """Say whose a signing key is, for one end of one channel between apps.
+
+    The app and its start are what core says of the caller, whatever the request contains (ID-1).
+    """
+
+    server: ClassVar[str] = SERVER
+    message_id: ClassVar[int] = 16
+    reply: ClassVar[type[Message]] = ChannelCertificate
+
+    side: int
+    "1: the caller's end, 2: the callee's."
+    app_server: str
+    "`app/…`, at whose channel the key will speak."
+    key: bytes
+    "Ed25519 public key, 32 bytes, made for this one channel."

@@ -9,7 +9,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import Any, Final
 
-from primegap.keyos.process import MAX_LOG_LINE
+from primegap.keyos.frame import MAX_LOG_LINE
 
 LINES_AT_ONCE: Final = 200  # of one role: a start with every trace it may have
 LINES_PER_S: Final = 20.0  # so that a talkative process fills neither the disk nor core's time

@@ -10,6 +10,7 @@ from primegap.files import StorageError
 from primegap.keyos.api import security as api
 from primegap.keyos.errors import RequestError, Status
 from primegap.keyos.messages import Empty, Message
+from primegap.keyos.security.channel_keys import ChannelKeys
 from primegap.keyos.security.derivation import app_seed
 from primegap.keyos.security.grants import Grants, Use
 from primegap.keyos.security.vault import Vault, VaultError, WrongPinError, check_pin
@@ -51,6 +52,7 @@ class SecurityService:
         process.handle(api.TakeAccountKey, self._take_account_key)
         process.handle(api.ReportConfirmation, self._report_confirmation)
         process.handle(api.WaitUnlocked, self._wait_unlocked)
+        process.handle(api.CertifyChannelKey, ChannelKeys().certify)
 
     def _state(self) -> api.SecurityState:
         return api.SecurityState(
