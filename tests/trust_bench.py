@@ -23,6 +23,7 @@ import pytest
 from typing_extensions import override
 
 from primegap.device.panel.automation import Automation
+from primegap.device.panel.port import DeveloperPort
 from primegap.device.panel.service import offer
 from primegap.device.panel.state import PanelState
 from primegap.keyos.channel import Channel, channel_pair
@@ -100,6 +101,7 @@ class Bench(Supervisor):
     ) -> None:
         self.journal = Pages()
         self.panel = PanelState()
+        self.port = DeveloperPort()
         self.finger = Automation(self.panel)
         self.processes: dict[str, Process] = {}
         self.links: list[LinkService] = []
@@ -125,7 +127,7 @@ class Bench(Supervisor):
     # -- processes as tasks ---------------------------------------------------------------------
 
     async def _play_panel(self, process: Process) -> None:
-        offer(process, self.panel)
+        offer(process, self.panel, self.port)
         process.serve()
         await process.wait()
 

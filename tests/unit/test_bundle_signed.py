@@ -200,6 +200,7 @@ def test_a_file_that_is_not_listed_or_not_there_or_another() -> None:
         {"appName": {"de": "Hallo"}},
         {"appName": {"en": "x" * 25}},
         {"appName": {"en": "Hel\u202elo"}},
+        {"appName": {"en": "Bitc\u043ein"}},
         {"appName": {"en": "Hello", "EN": "x"}},
         {"appName": "Hello"},
         {"description": "x" * 121},

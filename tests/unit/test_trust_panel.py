@@ -17,6 +17,7 @@ import uvicorn
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from primegap.device.panel.port import DeveloperPort
 from primegap.device.panel.server import build_app, connection_limits
 from primegap.device.panel.state import MAX_PICTURE_BYTES, MAX_TOUCHES, PanelState
 from primegap.keyos.api.panel import ShowFrame, Target
@@ -72,7 +73,7 @@ def browser(
     state: PanelState, headers: dict[str, str] | None = None, *, automation: bool = True
 ) -> httpx.AsyncClient:
     """A client that passes on every exception that a handler lets out."""
-    app = build_app(state, token=TOKEN, automation=automation)
+    app = build_app(state, DeveloperPort(), token=TOKEN, automation=automation)
     transport = httpx.ASGITransport(app=app, raise_app_exceptions=True)
     return httpx.AsyncClient(transport=transport, base_url=BASE, headers=headers)
 
@@ -170,7 +171,7 @@ HOST: Final = {"Host": "127.0.0.1:1"}
 
 
 async def test_no_message_on_a_socket_makes_it_fail(state: PanelState) -> None:
-    app = build_app(state, token=TOKEN, automation=True)
+    app = build_app(state, DeveloperPort(), token=TOKEN, automation=True)
     for path in ("/live", "/api/v1/events"):
         for body in AWKWARD:
             spoken = Spoken(path, {**HOST, **BEARER})
@@ -187,7 +188,7 @@ async def test_no_message_on_a_socket_makes_it_fail(state: PanelState) -> None:
 
 
 async def test_a_socket_that_floods_touches_fills_nothing(state: PanelState) -> None:
-    app = build_app(state, token=TOKEN, automation=False)
+    app = build_app(state, DeveloperPort(), token=TOKEN, automation=False)
     spoken = Spoken("/live", {**HOST, **BEARER})
     for _ in range(20 * MAX_TOUCHES):
         text = '{"phase": "move", "x": 1, "y": 1}'
@@ -212,7 +213,7 @@ async def test_a_socket_that_floods_touches_fills_nothing(state: PanelState) -> 
     ],
 )
 async def test_no_socket_opens_for_another_site(state: PanelState, headers: dict[str, str]) -> None:
-    app = build_app(state, token=TOKEN, automation=True)
+    app = build_app(state, DeveloperPort(), token=TOKEN, automation=True)
     for path in ("/live", "/api/v1/events", "/static/live", "/static/../live", "/static/"):
         spoken = Spoken(path, headers)
         await spoken.run(app)
@@ -266,7 +267,7 @@ async def served(state: PanelState, monkeypatch: pytest.MonkeyPatch) -> AsyncIte
     """The page on a real port, as the panel process serves it."""
     monkeypatch.setattr("primegap.web.connections.REQUEST_TIMEOUT_S", 0.5)
     listening = socket.create_server(("127.0.0.1", 0))
-    app = build_app(state, token=TOKEN, automation=True)
+    app = build_app(state, DeveloperPort(), token=TOKEN, automation=True)
     server = uvicorn.Server(
         uvicorn.Config(
             app, log_config=None, lifespan="off", ws="websockets-sansio", **connection_limits()

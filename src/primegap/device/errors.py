@@ -55,3 +55,10 @@ class AutomationError(DeviceError):
 
     code = "automation"
     hint = "The screen does not offer this now."
+
+
+class DeveloperPortError(DeviceError):
+    """The device does not take jobs from a developer's computer now."""
+
+    code = "developer-port"
+    hint = "The device does not answer. Look at its screen, then try again."

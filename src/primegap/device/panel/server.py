@@ -4,6 +4,9 @@ Everything needs the token of this start: as `Authorization: Bearer …`, or as 
 `/?token=…` sets. Automation exists only on a development device; on any other its paths are not
 there at all. It can do what a finger and a camera picture can do, and nothing more: it reads the
 screen as data, touches places on it, and holds pictures up.
+
+The paths below `/developer` stand for the port that a developer's computer is plugged into. They
+are there on every device; the device refuses unless the person has switched developer mode on.
 """
 
 from __future__ import annotations
@@ -19,9 +22,11 @@ from starlette.routing import Mount, Route, WebSocketRoute
 from starlette.staticfiles import StaticFiles
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from primegap.device.errors import AutomationError
+from primegap.device.errors import AutomationError, DeveloperPortError
 from primegap.device.panel.automation import PRESS_WAIT_S, Automation
 from primegap.device.panel.state import MAX_PICTURE_BYTES, MAX_WATCHERS
+from primegap.keyos.api.panel import INSTALL, LIST, REMOVE
+from primegap.keyos.bundle.archive import MAX_BUNDLE_BYTES
 from primegap.web.device_page import device_page
 from primegap.web.security import STATIC, TokenGate, connection_limits, security_headers
 
@@ -30,6 +35,7 @@ if TYPE_CHECKING:
 
     from starlette.requests import HTTPConnection, Request
 
+    from primegap.device.panel.port import DeveloperPort
     from primegap.device.panel.state import PanelState
 
 __all__ = ["build_app", "connection_limits"]
@@ -43,13 +49,16 @@ def _error(status: int, code: str, hint: str) -> JSONResponse:
     return JSONResponse({"error": code, "hint": hint}, status_code=status)
 
 
-def build_app(state: PanelState, *, token: str, automation: bool) -> Starlette:
+def build_app(state: PanelState, port: DeveloperPort, *, token: str, automation: bool) -> Starlette:
     """Return the ASGI application of the panel."""
-    panel = _Panel(state, automation=Automation(state))
+    panel = _Panel(state, port, automation=Automation(state))
     routes = [
         Route("/", panel.page),
         Route("/screen.png", panel.screen_png),
         Route("/picture", panel.picture, methods=["POST"]),
+        Route("/developer/apps", panel.list_apps, methods=["GET"]),
+        Route("/developer/apps", panel.install_app, methods=["POST"]),
+        Route("/developer/apps/{name}", panel.remove_app, methods=["DELETE"]),
         WebSocketRoute("/live", panel.live),
         Mount("/static", StaticFiles(directory=STATIC)),
     ]
@@ -88,6 +97,8 @@ def _guarded(
             return await handler(panel, request)
         except AutomationError as error:
             return _error(409, error.code, f"{error}.")
+        except DeveloperPortError as error:
+            return _error(503, error.code, error.hint)
         except TimeoutError:
             return _error(408, "timeout", "The screen did not come in time.")
 
@@ -97,8 +108,9 @@ def _guarded(
 class _Panel:
     """Handlers of one panel."""
 
-    def __init__(self, state: PanelState, *, automation: Automation) -> None:
+    def __init__(self, state: PanelState, port: DeveloperPort, *, automation: Automation) -> None:
         self._state = state
+        self._port = port
         self._automation = automation
         self._watchers = 0
 
@@ -156,6 +168,24 @@ class _Panel:
             yield True
         finally:
             self._watchers -= 1
+
+    # -- the developer's port ---------------------------------------------------------------------
+
+    @_guarded
+    async def list_apps(self, request: Request) -> Response:
+        return await self._job(LIST, b"")
+
+    @_guarded
+    async def install_app(self, request: Request) -> Response:
+        return await self._job(INSTALL, await _body(request, MAX_BUNDLE_BYTES))
+
+    @_guarded
+    async def remove_app(self, request: Request) -> Response:
+        return await self._job(REMOVE, str(request.path_params["name"]).encode())
+
+    async def _job(self, kind: str, data: bytes) -> Response:
+        answer = await self._port.ask(kind, data)
+        return JSONResponse(answer, status_code=409 if "error" in answer else 200)
 
     # -- automation -----------------------------------------------------------------------------
 

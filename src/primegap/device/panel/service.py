@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from primegap.device.panel.port import DeveloperPort
 from primegap.device.panel.state import PanelState
 from primegap.keyos.api import panel as api
 from primegap.keyos.messages import Empty, Message
@@ -14,8 +15,8 @@ if TYPE_CHECKING:
     from primegap.keyos.process import Process
 
 
-def offer(process: Process, state: PanelState) -> None:
-    """Answer `hw/panel` with a display and a touch panel that this state stands for."""
+def offer(process: Process, state: PanelState, port: DeveloperPort) -> None:
+    """Answer `hw/panel` with the display, touch panel and port that these stand for."""
 
     async def show_frame(caller: Caller, request: api.ShowFrame) -> Message:
         return await state.show(request)
@@ -30,16 +31,26 @@ def offer(process: Process, state: PanelState) -> None:
         state.picture_read(request.number, request.verdict)
         return Empty()
 
+    async def next_app_job(caller: Caller, request: api.NextAppJob) -> Message:
+        return await port.next_job()
+
+    async def app_job_done(caller: Caller, request: api.AppJobDone) -> Message:
+        port.done(request.number, request.answer)
+        return Empty()
+
     process.handle(api.ShowFrame, show_frame)
     process.handle(api.NextTouch, next_touch)
     process.handle(api.NextPicture, next_picture)
     process.handle(api.PictureRead, picture_read)
+    process.handle(api.NextAppJob, next_app_job)
+    process.handle(api.AppJobDone, app_job_done)
 
 
 async def main(process: Process) -> None:
     """Entry of the panel process: the display works at once, the page a moment later."""
     state = PanelState()
-    offer(process, state)
+    port = DeveloperPort()
+    offer(process, state, port)
     process.serve()
     page = process.take_socket("page")
     await state.wait_for(lambda frame: True, timeout_s=60)
@@ -48,7 +59,7 @@ async def main(process: Process) -> None:
 
     from primegap.device.panel.server import build_app, connection_limits
 
-    app = build_app(state, token=process.config["token"], automation=process.development)
+    app = build_app(state, port, token=process.config["token"], automation=process.development)
     server = uvicorn.Server(
         uvicorn.Config(
             app,

@@ -8,6 +8,8 @@ from typing import ClassVar
 from primegap.keyos.messages import Message, Request
 
 SERVER = "hw/panel"
+LIST, INSTALL, REMOVE = "list", "install", "remove"
+"Kinds of jobs that a developer's computer can have for the device."
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,3 +112,35 @@ class PictureRead(Request):
     number: int
     verdict: str
     "`read`, `nothing`, `unreadable`, `idle`."
+
+
+@dataclass(frozen=True, slots=True)
+class AppJob(Message):
+    """Something a developer's computer wants: nothing in it is trusted."""
+
+    number: int
+    kind: str
+    "`list`, `install` or `remove`."
+    data: bytes = field(repr=False)
+    "The bundle to be installed, or which app to remove: its identifier or its id in hex."
+
+
+@dataclass(frozen=True, slots=True)
+class NextAppJob(Request):
+    """Wait for the next job from the port that a developer's computer is connected to."""
+
+    server: ClassVar[str] = SERVER
+    message_id: ClassVar[int] = 5
+    reply: ClassVar[type[Message]] = AppJob
+
+
+@dataclass(frozen=True, slots=True)
+class AppJobDone(Request):
+    """Answer a job."""
+
+    server: ClassVar[str] = SERVER
+    message_id: ClassVar[int] = 6
+
+    number: int
+    answer: str
+    "One JSON object for the developer's computer; has `error` and `hint` when it failed."

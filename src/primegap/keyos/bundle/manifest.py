@@ -31,6 +31,8 @@ IDENTIFIER: Final = re.compile(r"[a-z][a-z0-9-]{1,31}", re.ASCII)
 ENTRY: Final = re.compile(r"[a-z_][a-z0-9_]*(\.[a-z_][a-z0-9_]*)*:[a-z_][a-z0-9_]*", re.ASCII)
 FORMAT: Final = "0"
 
+_ENGLISH_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9 .&'+-]*", re.ASCII)
+"""The device compares and shows this one: no letters of other alphabets that look the same."""
 _LOCALE: Final = re.compile(r"[a-z]{2}(-[A-Z]{2})?", re.ASCII)
 _APP_ID: Final = re.compile(r"0x[0-9a-f]{32}", re.ASCII)
 _HASH: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
@@ -161,6 +163,8 @@ def check_description(table: Mapping[str, Any]) -> None:
     for locale, name in names.items():
         if not _LOCALE.fullmatch(locale) or not _is_plain(name, 1, MAX_NAME):
             raise BundleManifestError(f"appName: 1 to {MAX_NAME} plain characters a locale")
+    if not _ENGLISH_NAME.fullmatch(names["en"]):
+        raise BundleManifestError("appName: English letters, digits, blanks and .&'+- for `en`")
     if not _is_plain(table["description"], 0, MAX_DESCRIPTION):
         raise BundleManifestError(f"description: at most {MAX_DESCRIPTION} plain characters")
     if not isinstance(table["storage"], bool):

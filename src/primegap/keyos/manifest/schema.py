@@ -57,13 +57,18 @@ class Manifest:
 
 
 def parse_manifest_untrusted(text: bytes) -> Manifest:
-    """Parse a manifest; raise only ManifestError."""
+    """Parse a manifest file; raise only ManifestError."""
     if len(text) > MAX_MANIFEST_BYTES:
         raise ManifestError("manifest is too large")
     try:
         table = tomllib.loads(text.decode())
     except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
         raise ManifestError("manifest is not TOML") from error
+    return read_manifest_untrusted(table)
+
+
+def read_manifest_untrusted(table: dict[str, Any]) -> Manifest:
+    """Read a manifest from its table, whatever file it was in; raise only ManifestError."""
     known = {"appId", "role", "name", "entry", "profile", "storage", "system", "critical", "first"}
     unknown = set(table) - known - {"servers", "permissions"}
     if unknown:
