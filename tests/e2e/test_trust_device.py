@@ -21,7 +21,8 @@ from tests.e2e.sandbox_support import HOSTILE, children
 
 from primegap.device.client import AutomationClient, AutomationClientError
 from primegap.device.launcher import DeviceSettings, start_device
-from primegap.keyos.security.vault import MAX_ATTEMPTS, Vault
+from primegap.keyos.security.sealing import MAX_ATTEMPTS
+from primegap.keyos.security.vault import SoftwareVault
 
 T = TypeVar("T")
 
@@ -46,12 +47,12 @@ def eventually(check: Callable[[], T | None], timeout_s: float = 20) -> T:
         time.sleep(0.02)
 
 
-def store_seed(data: Path) -> Vault:
+def store_seed(data: Path) -> SoftwareVault:
     """Give a device a seed as if it had been set up long ago."""
     folder = data / "security"
     folder.mkdir(parents=True, exist_ok=True)
-    vault = Vault(folder, rng=os.urandom)
-    vault.create(PIN, ENTROPY)
+    vault = SoftwareVault(folder, rng=os.urandom)
+    vault.seal(PIN, bytes(64) + ENTROPY)
     return vault
 
 
@@ -262,17 +263,39 @@ def data(first_start: Path, tmp_path: Path) -> Path:
     return shutil.copytree(first_start, tmp_path / "device")
 
 
-@pytest.mark.guarantee("X-2", tried="security and panel killed while unlocked")
-@pytest.mark.parametrize("role", ["security", "panel"])
-def test_the_death_of_a_pillar_stops_the_device_and_it_starts_locked(data: Path, role: str) -> None:
+@pytest.mark.guarantee("X-2", tried="panel killed")
+def test_the_death_of_a_pillar_stops_the_device_and_it_starts_locked(data: Path) -> None:
     store_seed(data)
     with device(data) as running:
-        if role == "security":
-            unlock(running)
-        running.kill(role)
-        assert role in running.stopped()
+        running.kill("panel")
+        assert "panel" in running.stopped()
     with device(data) as running:
         assert running.screen() == "unlock"
+
+
+@pytest.mark.guarantee("X-2", tried="security killed while unlocked")
+def test_the_death_of_the_seeds_owner_locks_and_ends_every_session(data: Path) -> None:
+    """X-2: apps and link, which hold keys of the seed, end with it."""
+    store_seed(data)
+    with device(data) as running:
+        unlock(running)
+        running.event("process-ready", "link")
+        running.kill("security")
+        eventually(lambda: running.screen() == "unlock")
+        running.event("process-ended", "link")
+        running.event("process-ended", "bitcoin")
+        unlock(running)
+
+
+@pytest.mark.guarantee("S-8", tried="the device locked")
+def test_locking_ends_the_process_that_held_the_seed(data: Path) -> None:
+    store_seed(data)
+    with device(data) as running:
+        unlock(running)
+        running.client.press("lock")
+        assert running.event("process-ended", "security")["status"] == 0
+        assert not [e for e in running.events if e["event"] == "process-ended"][1:]
+        unlock(running)
 
 
 @pytest.mark.guarantee("S-4", tried="security killed during a guess, at two moments")
@@ -286,17 +309,17 @@ def test_a_kill_during_a_guess_never_gives_one_back(data: Path) -> None:
             guess.start()
             time.sleep(delay_s)
             running.kill("security")
-            running.stopped()
+            running.event("process-ended", "security")
             guess.join()
-        counted.append(vault.attempts_left)
+        counted.append(vault.state().attempts_left)
     assert MAX_ATTEMPTS >= counted[0] >= counted[1] >= MAX_ATTEMPTS - 2
     with device(data) as running:
-        left = vault.attempts_left
+        left = vault.state().attempts_left
         running.client.type(WRONG)
         running.client.press("done")
-        eventually(lambda: vault.attempts_left == left - 1)
+        eventually(lambda: vault.state().attempts_left == left - 1)
         unlock(running)
-    assert vault.attempts_left == MAX_ATTEMPTS
+    assert vault.state().attempts_left == MAX_ATTEMPTS
 
 
 def press(running: Running, target: str) -> None:
@@ -340,7 +363,8 @@ def test_a_kill_while_the_seed_is_stored_leaves_it_whole_or_absent(data: Path) -
             storing.start()
             time.sleep(delay_s)
             running.kill("security")
-            assert "security" in running.stopped()
+            running.event("process-ended", "security")
+            eventually(lambda: running.screen() in ("unlock", "message"))
             storing.join()
             told = running.journal + json.dumps(running.events)
             assert PIN not in told

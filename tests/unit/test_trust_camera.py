@@ -22,7 +22,7 @@ from primegap.keyos.api import camera, core
 from primegap.keyos.errors import RequestError, Status
 from primegap.keyos.messages import Message
 from primegap.keyos.process import Process
-from primegap.keyos.security.vault import Vault
+from primegap.keyos.security.vault import SoftwareVault
 
 __all__ = ["quick_hand", "quick_pin"]
 pytestmark = pytest.mark.usefixtures("quick_pin", "quick_hand")
@@ -30,7 +30,7 @@ pytestmark = pytest.mark.usefixtures("quick_pin", "quick_hand")
 
 def stored(folder: Path) -> None:
     (folder / "security").mkdir(parents=True)
-    Vault(folder / "security", rng=os.urandom).create(PIN, bytes(range(16)))
+    SoftwareVault(folder / "security", rng=os.urandom).seal(PIN, bytes(64) + bytes(range(16)))
 
 
 @pytest.fixture

@@ -32,7 +32,8 @@ from primegap.keyos.api import link
 from primegap.keyos.errors import KeyosError, RequestError, Status
 from primegap.keyos.link import store as link_store
 from primegap.keyos.process import Process
-from primegap.keyos.security.vault import MAX_ATTEMPTS, Vault
+from primegap.keyos.security.sealing import MAX_ATTEMPTS
+from primegap.keyos.security.vault import SoftwareVault
 from primegap.keyos.storage import SealedFile
 from primegap.quantumlink import PairingLink, PairingToken
 from primegap.quantumlink.aio.errors import PeerResetError, SessionEndedError
@@ -50,10 +51,10 @@ ENTROPY: Final = bytes(range(16))
 BITCOIN: Final = AppId(bytes.fromhex("426974636f696e2057616c6c65740000"))
 
 
-def stored(folder: Path) -> Vault:
+def stored(folder: Path) -> SoftwareVault:
     (folder / "security").mkdir(exist_ok=True)
-    vault = Vault(folder / "security", rng=os.urandom)
-    vault.create(PIN, ENTROPY)
+    vault = SoftwareVault(folder / "security", rng=os.urandom)
+    vault.seal(PIN, bytes(64) + ENTROPY)
     return vault
 
 

@@ -19,7 +19,7 @@ from primegap.keyos.api.panel import Touch
 from primegap.keyos.errors import RequestError, Status
 from primegap.keyos.messages import Empty, Request
 from primegap.keyos.process import Process
-from primegap.keyos.security.vault import Vault
+from primegap.keyos.security.vault import SoftwareVault
 from primegap.keyos.ui.canonical import encode_screen, screen_digest
 from primegap.keyos.ui.screen import (
     Banner,
@@ -54,7 +54,7 @@ PLAIN: Final = Screen(id="plain", title="Hello", buttons=(Button("ok", "OK"),))
 async def device(tmp_path: Path) -> AsyncIterator[Bench]:
     """A device that was set up long ago, locked, with hostile app and link."""
     (tmp_path / "security").mkdir()
-    Vault(tmp_path / "security", rng=os.urandom).create(PIN, bytes(range(16)))
+    SoftwareVault(tmp_path / "security", rng=os.urandom).seal(PIN, bytes(64) + bytes(range(16)))
     async with bench(tmp_path, puppets=("bitcoin", "link")) as running:
         yield running
         assert running.alive, running.journal.text

@@ -18,7 +18,8 @@ from primegap.keyos.errors import KeyosError, RequestError, Status
 from primegap.keyos.messages import Empty
 from primegap.keyos.process import Process
 from primegap.keyos.security import vault as vault_module
-from primegap.keyos.security.vault import MAX_ATTEMPTS, Vault, WrongPinError
+from primegap.keyos.security.sealing import MAX_ATTEMPTS, WrongPinError
+from primegap.keyos.security.vault import SoftwareVault
 
 __all__ = ["quick_pin"]
 pytestmark = pytest.mark.usefixtures("quick_pin")
@@ -28,11 +29,11 @@ CONTENT = bytes(range(32))
 CONFIRMATION = bytes(range(16))
 
 
-def stored(folder: Path) -> Vault:
+def stored(folder: Path) -> SoftwareVault:
     """Store a seed, as a device that was set up long ago has one."""
     (folder / "security").mkdir(parents=True, exist_ok=True)
-    vault = Vault(folder / "security", rng=os.urandom)
-    vault.create(PIN, ENTROPY)
+    vault = SoftwareVault(folder / "security", rng=os.urandom)
+    vault.seal(PIN, bytes(64) + ENTROPY)
     return vault
 
 
@@ -75,7 +76,7 @@ async def test_requests_that_are_taken_back_cost_an_attempt_each(
                 await guess
         await asyncio.sleep(0.5)
         assert device.alive
-        used = MAX_ATTEMPTS - vault.attempts_left if vault.exists else MAX_ATTEMPTS
+        used = MAX_ATTEMPTS - vault.state().attempts_left if vault.exists else MAX_ATTEMPTS
         assert looked_at <= used
         assert looked_at <= MAX_ATTEMPTS
 
@@ -99,6 +100,7 @@ async def test_a_lock_that_comes_during_a_login_wins(tmp_path: Path) -> None:
     stored(tmp_path)
     async with bench(tmp_path, puppets=("ui",)) as device:
         ui = await screen_of(device)
+        await ui.call(security.GetState())  # opens the connection: the next two keep their order
         login = asyncio.create_task(ui.call(security.Login(PIN), security.SecurityState))
         await asyncio.sleep(0.002)
         assert not (await ui.call(security.Logout(), security.SecurityState)).unlocked
@@ -137,10 +139,11 @@ async def test_the_seed_that_is_stored_is_the_one_whose_words_were_shown(
         assert isinstance(results[1], RequestError)
         assert isinstance(results[2], RequestError)
         await asyncio.sleep(0.3)
-        vault = Vault(tmp_path / "security", rng=os.urandom)
-        assert bytes(vault.open(PIN)) == words_to_entropy(list(words))
+        vault = SoftwareVault(tmp_path / "security", rng=os.urandom)
+        with vault.unseal(PIN).view() as secret:
+            assert bytes(secret[64:]) == words_to_entropy(list(words))
         with pytest.raises(WrongPinError):
-            vault.open("999999")
+            vault.unseal("999999")
         assert device.alive
 
 
@@ -214,6 +217,7 @@ async def test_a_confirmation_opens_one_key_once_for_one_process_and_content(
         instance = device._running["bitcoin"].instance
         await report(confirmation=b"x" * 16, instance=instance)
         await ui.call(security.Logout())
+        await ui.call(security.GetState())  # answered by the process that comes after
         await ui.call(security.Login(PIN))
         assert (await refusal(take(confirmation=b"x" * 16))).status is Status.DENIED
         for bad in (b"", bytes(15), bytes(17)):
@@ -267,7 +271,10 @@ async def test_an_app_may_send_the_screens_messages_to_nobody(tmp_path: Path) ->
             security.ReportConfirmation(CONFIRMATION, 1, CONTENT, security.KeyChoice("regtest", 0)),
         ):
             assert (await refusal(app.call(request))).status is Status.DENIED
-        assert Vault(tmp_path / "security", rng=os.urandom).attempts_left == MAX_ATTEMPTS
+        assert (
+            SoftwareVault(tmp_path / "security", rng=os.urandom).state().attempts_left
+            == MAX_ATTEMPTS
+        )
 
 
 # -- files ---------------------------------------------------------------------------------------

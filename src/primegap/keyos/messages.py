@@ -70,6 +70,9 @@ class Request(Message):
     server: ClassVar[str]
     message_id: ClassVar[int]
     reply: ClassVar[type[Message]] = Empty
+    repeats: ClassVar[bool] = False
+    """Whether a client asks again when the service restarts before it answered: only for requests
+    that change nothing."""
 
 
 @functools.cache

@@ -169,6 +169,7 @@ class Process:
         self._control: Connection | None = None
         self._service: Channel | None = None
         self._service_gone = asyncio.Event()
+        self._last_request: asyncio.Task[Any] | None = None
 
     async def run(self, entry: Callable[[Process], Awaitable[None]]) -> None:
         """Run the role until it returns or core closes the control channel."""
@@ -236,14 +237,27 @@ class Process:
     async def call(self, request: Request, reply: type[R] | None = None) -> R:
         """Send a typed request and return its typed reply.
 
-        The reply type is the request's own; `reply` only tells the type checker. A request to the
+        The reply type is the request's own; `reply` only tells the type checker. A request that
+        `repeats` is sent again when the server restarts before it answered. A request to the
         server of another app (`app/…`) is signed and sealed for that app, and so is its answer.
 
         Raises:
             RequestError: the server or core answered with an error status.
-            ChannelClosedError: the server died before it answered.
+            ChannelClosedError: the server died before it answered, or core is gone.
             ChannelBrokenError: the answer was not the other app's.
         """
+        while True:
+            try:
+                return await self._call(request, reply)
+            except ChannelClosedError:
+                if not request.repeats or self._control is None or self._control.closed:
+                    raise
+            except RequestError as error:
+                if not request.repeats or error.status is not Status.SERVER_GONE:
+                    raise
+            await asyncio.sleep(RECONNECT_DELAY_S)
+
+    async def _call(self, request: Request, reply: type[R] | None) -> R:
         connection = await self.connect(request.server)
         body = encode_message(request)
         if request.server.startswith(APP_SERVERS):
@@ -313,8 +327,15 @@ class Process:
         self._control._channel.send(encode_frame(Frame(kind=Kind.READY)))  # noqa: SLF001
 
     async def wait(self) -> None:
-        """Wait until core is gone."""
+        """Wait until core is gone, or the last request is answered."""
         await self._service_gone.wait()
+
+    def finish(self) -> None:
+        """End with the answer to the present request; nothing that comes meanwhile is answered.
+
+        Core starts the process again with an empty memory.
+        """
+        self._last_request = asyncio.current_task()
 
     def _receive_request(self, data: bytes, fds: list[int]) -> None:
         try:
@@ -329,6 +350,9 @@ class Process:
             if running is not None:
                 running.cancel()
             return
+        if self._last_request is not None:
+            close_fds(fds)
+            return
         task = self._loop.create_task(self._answer(caller, frame, fds))
         self._running[frame.correlation] = task
         task.add_done_callback(functools.partial(self._answered, frame.correlation, fds))
@@ -339,6 +363,8 @@ class Process:
         close_fds(fds)
         if task.cancelled():
             self._reply(_error_frame(correlation, Status.CANCELLED, ""), None)
+        if task is self._last_request:
+            self._service_gone.set()
 
     async def _answer(self, caller: Caller, frame: Frame, fds: list[int]) -> None:
         try:

@@ -20,6 +20,8 @@ class SecurityState(Message):
     attempts_left: int
     fingerprint: str
     "BIP-32 fingerprint of the master key, 8 hex digits; empty while locked."
+    version: int
+    "Changes with every other field."
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,7 @@ class GetState(Request):
     server: ClassVar[str] = SERVER
     message_id: ClassVar[int] = 1
     reply: ClassVar[type[Message]] = SecurityState
+    repeats: ClassVar[bool] = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +79,7 @@ class Login(Request):
 
 @dataclass(frozen=True, slots=True)
 class Logout(Request):
-    """Lock."""
+    """Lock. With its answer the process that held the seed ends, and a new one takes its place."""
 
     server: ClassVar[str] = SERVER
     message_id: ClassVar[int] = 5
@@ -97,6 +100,7 @@ class GetAppSeed(Request):
     server: ClassVar[str] = SERVER
     message_id: ClassVar[int] = 6
     reply: ClassVar[type[Message]] = AppSeed
+    repeats: ClassVar[bool] = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +119,7 @@ class GetAccountXpub(Request):
     server: ClassVar[str] = SERVER
     message_id: ClassVar[int] = 7
     reply: ClassVar[type[Message]] = AccountXpub
+    repeats: ClassVar[bool] = True
 
     network: str
     account: int
@@ -178,6 +183,145 @@ class WaitUnlocked(Request):
 
     server: ClassVar[str] = SERVER
     message_id: ClassVar[int] = 10
+    repeats: ClassVar[bool] = True
+
+
+@dataclass(frozen=True, slots=True)
+class WaitState(Request):
+    """Answered when the state's version differs from the given one.
+
+    Whoever gets an error instead knows that the process ended: the device is locked (X-2).
+    """
+
+    server: ClassVar[str] = SERVER
+    message_id: ClassVar[int] = 11
+    reply: ClassVar[type[Message]] = SecurityState
+
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class ChangePin(Request):
+    """Put a new PIN in the place of the old one, which is counted and judged as by Login."""
+
+    server: ClassVar[str] = SERVER
+    message_id: ClassVar[int] = 12
+    reply: ClassVar[type[Message]] = SecurityState
+
+    pin: str = field(repr=False)
+    new_pin: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class RevealWords(Request):
+    """The words of the stored seed, for the one screen that shows them, against the PIN (U-11).
+
+    A wrong PIN uses up an attempt and is answered with FAILED.
+    """
+
+    server: ClassVar[str] = SERVER
+    message_id: ClassVar[int] = 13
+    reply: ClassVar[type[Message]] = SeedWords
+
+    pin: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Erase(Request):
+    """Destroy the seed. Only after the person confirmed it on the trusted screen."""
+
+    server: ClassVar[str] = SERVER
+    message_id: ClassVar[int] = 14
+    reply: ClassVar[type[Message]] = SecurityState
+
+
+@dataclass(frozen=True, slots=True)
+class StorageKey(Message):
+    """Answer to GetStorageKey."""
+
+    tag: bytes
+    "8 bytes: another one for every seed and set-up; files under another tag can never be opened."
+    key: bytes = field(repr=False)
+    "32 bytes."
+
+
+@dataclass(frozen=True, slots=True)
+class GetStorageKey(Request):
+    """The key of one app's files at rest; refused while the device is locked (F-6, F-7)."""
+
+    server: ClassVar[str] = SERVER
+    message_id: ClassVar[int] = 15
+    reply: ClassVar[type[Message]] = StorageKey
+    repeats: ClassVar[bool] = True
+
+    app_id: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class SecurityWords(Message):
+    """Two words that only this device shows for the beginning of a PIN."""
+
+    words: tuple[str, ...] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class GetSecurityWords(Request):
+    """The two words for the beginning of a PIN (keyos-model, section 6.3).
+
+    Whoever knows them notices a swapped device before the whole PIN is given away.
+    """
+
+    server: ClassVar[str] = SERVER
+    message_id: ClassVar[int] = 19
+    reply: ClassVar[type[Message]] = SecurityWords
+
+    prefix: str = field(repr=False)
+    "The first 4 characters."
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceFacts(Message):
+    """Answer to GetDeviceFacts."""
+
+    device_id: str
+    "16 hex digits; empty before the first seed."
+    sealing: str
+    "What keeps the seed: `software`, `tpm2`."
+    limits: str
+    "What that cannot do, as a sentence; empty if nothing."
+    memory: str
+    "How the seed is kept in memory: `secret`, `locked` or `plain`; empty while locked."
+    resets: int
+    "How often a seed was erased."
+
+
+@dataclass(frozen=True, slots=True)
+class GetDeviceFacts(Request):
+    """For system information."""
+
+    server: ClassVar[str] = SERVER
+    message_id: ClassVar[int] = 17
+    reply: ClassVar[type[Message]] = DeviceFacts
+    repeats: ClassVar[bool] = True
+
+
+@dataclass(frozen=True, slots=True)
+class Genuineness(Message):
+    """Answer to ProveGenuine."""
+
+    proof: bytes
+    "189 bytes (keyos-model, section 6.5)."
+
+
+@dataclass(frozen=True, slots=True)
+class ProveGenuine(Request):
+    """Answer a challenge of the vendor's server, 104 bytes; refused when it is not signed by it."""
+
+    server: ClassVar[str] = SERVER
+    message_id: ClassVar[int] = 18
+    reply: ClassVar[type[Message]] = Genuineness
+
+    challenge: bytes
 
 
 @dataclass(frozen=True, slots=True)

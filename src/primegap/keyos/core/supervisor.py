@@ -249,7 +249,7 @@ class Supervisor:
         folder.mkdir(mode=0o700, exist_ok=True)
         uid = self._uid(manifest.role)
         if uid is not None:
-            for path in [folder, *folder.iterdir()]:
+            for path in [folder, *folder.rglob("*")]:
                 os.chown(path, uid, uid, follow_symlinks=False)
         return folder
 
@@ -309,6 +309,12 @@ class Supervisor:
             self.stop(
                 f"{role} ended with status {status}: {running.last_line or 'no reason given'}"
             )
+            return
+        if role == "security" and status:
+            # Whoever has a key from it ends too: a crash leaves a locked device.
+            self._restart_apps()
+        if status == 0 and running.manifest.system:
+            self._restart(role)  # it ended in order, to begin with an empty memory
             return
         if self._loop.time() - running.started_s > STABLE_AFTER_S:
             self._failures[role] = 0
@@ -608,9 +614,7 @@ class Supervisor:
                     self._perform(self._router.revoke(manifest.role, revoked.subgroup))
             return Empty()
         if frame.message_id == RestartApps.message_id:
-            for running in list(self._running.values()):
-                if not running.manifest.first and running.manifest.role != "radio":
-                    running.popen.kill()
+            self._restart_apps()
             return Empty()
         raise FrameError("no such message")
 
@@ -627,6 +631,11 @@ class Supervisor:
                     )
             self._broker_waits = self._loop.create_future()
             await self._broker_waits
+
+    def _restart_apps(self) -> None:
+        for running in list(self._running.values()):
+            if not running.manifest.first and running.manifest.role != "radio":
+                running.popen.kill()
 
     async def _set_radio(self, *, on: bool) -> None:
         if on == self.radio_on or "radio" not in self._supplies:

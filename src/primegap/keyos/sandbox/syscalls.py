@@ -74,6 +74,7 @@ NUMBERS: Final[dict[str, tuple[int, int]]] = {
     "madvise": (28, 233),
     "membarrier": (324, 283),
     "memfd_create": (319, 279),
+    "memfd_secret": (447, 447),
     "mkdir": (83, ABSENT),
     "mkdirat": (258, 34),
     "mlock": (149, 228),
@@ -140,13 +141,15 @@ JUDGED: Final[frozenset[str]] = frozenset(
 "Calls of every profile that pass or not by their arguments: the rules stand in seccomp.py."
 
 BASE: Final[frozenset[str]] = (
-    frozenset(NUMBERS) - JUDGED - {"accept4", "clone3", "listen", "sendfile", "shutdown", "wait4"}
+    frozenset(NUMBERS)
+    - JUDGED
+    - {"accept4", "clone3", "listen", "memfd_secret", "sendfile", "shutdown", "wait4"}
 )
 "What every confined process may call, without looking at arguments."
 
 PROFILES: Final[dict[str, frozenset[str]]] = {
     "app": BASE,
-    "service": BASE,
+    "service": BASE | {"memfd_secret"},
     "radio": BASE | {"shutdown"},
     "panel": BASE | {"accept4", "listen", "shutdown", "sendfile"},
 }

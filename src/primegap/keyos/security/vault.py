@@ -1,160 +1,201 @@
-"""The seed at rest: wrapped under the PIN and a device key, with a counted number of attempts.
+"""The software fallback of a secure element: files, Argon2id and a counter that is written first.
 
-This is the software fallback of a secure element. It slows down and counts whoever types PINs into
-the device; it cannot stop somebody who copies the files and then guesses PINs offline at the pace
-of Argon2id. Three files, each written in one step:
+It slows down and counts whoever types PINs into the device. It cannot stop somebody who copies the
+files: that person can guess PINs at the pace of Argon2id, as often as they like, and can put an
+earlier counter back. System information says so.
 
-* `device.key`: 32 random bytes, made with the seed. Without them the vault is noise, so a wipe
+Files, each replaced in one step:
+
+* `device.key`: 32 random bytes, made with the secret. Without them the vault is noise, so a wipe
   destroys them first (S-9).
-* `attempts`: how many PINs were tried since the last right one; raised *before* a PIN is looked at
-  (S-4).
-* `vault`: Argon2id parameters and salt, nonce, sealed entropy. Its presence means "onboarded", so
-  it is written last and a kill in between leaves a device without a seed, not a half-made one.
+* `attempts`: how many PINs were tried since the last right one, with a MAC under the device key;
+  raised *before* a PIN is looked at (S-4). Missing or altered, one try is left.
+* `vault`: Argon2id parameters and salt, nonce, sealed secret. It is written last, so a kill in
+  between leaves a device without a seed, not a half-made one.
+* `resets`: how often a secret was destroyed. No guarantee rests on it.
 """
 
 from __future__ import annotations
 
+import hmac
 import struct
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from primegap.files import StorageError, read_file, remove_file, write_file
-from primegap.keyos.errors import KeyosError
+from primegap.keyos.security.memory import SecretBuffer
+from primegap.keyos.security.sealing import (
+    MAX_ATTEMPTS,
+    MAX_SECRET_BYTES,
+    DamagedError,
+    SealState,
+    VaultError,
+    WipedError,
+    WrongPinError,
+    check_pin,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-MAX_ATTEMPTS: Final = 10
+    from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
+
 DEVICE_KEY_BYTES: Final = 32
-MIN_PIN_LENGTH: Final = 6
-MAX_PIN_LENGTH: Final = 64
-ENTROPY_SIZES: Final = (16, 32)
-MAGIC: Final = b"PGV\x01"
+MAGIC: Final = b"PGV\x02"
 HEADER: Final = struct.Struct(">4sIIB16s12s")
 ARGON2_MEMORY_KIB: Final = 64 << 10  # 64 MiB: a small board has it, a guessing farm pays for it
 ARGON2_ITERATIONS: Final = 3
 ARGON2_LANES: Final = 1
 MAX_ARGON2_MEMORY_KIB: Final = 1 << 20  # of a vault file: a larger value is damage, not a setting
 MAX_ARGON2_ITERATIONS: Final = 64
+MAX_RESETS: Final = 0xFFFF
+_MAC_BYTES: Final = 32
+_COUNTER_LABEL: Final = b"primegap:attempts:v1"
+_TAG_LABEL: Final = b"primegap:device-tag:v1:"
 
 
-class VaultError(KeyosError):
-    """Root of what can go wrong between a person and the vault."""
+class SoftwareVault:
+    """A `SealingHardware` out of files. Holds no secret itself."""
 
-    code = "vault"
-
-
-class WrongPinError(VaultError):
-    """The PIN is wrong; an attempt is used up."""
-
-    code = "wrong-pin"
-    hint = "Wrong PIN."
-
-
-class WipedError(VaultError):
-    """That was the last attempt: the seed is gone."""
-
-    code = "wiped"
-    hint = "Too many wrong PINs. The seed was erased from this device."
-
-
-class DamagedError(VaultError):
-    """The vault or its key is not what was once written; nothing can be opened."""
-
-    code = "vault-damaged"
-    hint = "The stored seed is damaged and cannot be opened."
-
-
-class PinFormatError(VaultError):
-    """The PIN is too short or too long; no attempt is used."""
-
-    code: ClassVar[str] = "pin-format"
-    hint = f"A PIN has {MIN_PIN_LENGTH} to {MAX_PIN_LENGTH} characters."
-
-
-class Vault:
-    """The three files. Holds no secret itself: `open` returns the entropy to its one owner."""
+    kind: ClassVar[str] = "software"
+    limits: ClassVar[str] = (
+        "No secure element: whoever copies this device’s storage can try PINs elsewhere. "
+        "Use a long PIN."
+    )
 
     def __init__(self, directory: Path, *, rng: Callable[[int], bytes]) -> None:
         self._vault = directory / "vault"
         self._device_key = directory / "device.key"
         self._attempts = directory / "attempts"
+        self._resets = directory / "resets"
         self._rng = rng
 
     @property
     def exists(self) -> bool:
-        """Whether a seed is stored."""
+        """Whether a secret is stored."""
         return self._vault.exists() and self._device_key.exists()
 
-    @property
-    def attempts_left(self) -> int:
-        """PINs that may still be tried."""
-        return max(0, MAX_ATTEMPTS - self._used())
+    def state(self) -> SealState:
+        """Return what may be known without the PIN."""
+        try:
+            left = max(0, MAX_ATTEMPTS - self._used())
+        except StorageError:
+            left = 0  # a PIN cannot be tried while the counter cannot be read
+        return SealState(self.exists, left, self._reset_count())
 
-    def _used(self) -> int:
-        data = read_file(self._attempts)
-        if data is None:
-            # A missing counter beside a vault means that somebody removed it: one try, then wipe.
-            return MAX_ATTEMPTS - 1 if self._vault.exists() else 0
-        if len(data) != 1:
-            return MAX_ATTEMPTS - 1
-        return data[0]
+    def recover(self) -> None:
+        """Go on with a wipe that a power cut stopped, and drop what a cut storing left."""
+        if self._vault.exists() and read_file(self._device_key) in (None, bytes(DEVICE_KEY_BYTES)):
+            self.wipe()  # the key was removed, or overwritten and not yet removed
+        elif self.exists and self._used() >= MAX_ATTEMPTS:
+            self.wipe()
+        elif not self._vault.exists() and self._device_key.exists():
+            remove_file(self._device_key, overwrite=True)
+            remove_file(self._attempts)
 
-    def create(self, pin: str, entropy: bytes | bytearray) -> None:
-        """Store a seed under a PIN. Refused while one is stored."""
+    def seal(self, pin: str, secret: bytes | bytearray | memoryview) -> None:
+        """Store a secret under a PIN. Refused while one is stored."""
         check_pin(pin)
-        if len(entropy) not in ENTROPY_SIZES:
-            raise ValueError("entropy has 16 or 32 bytes")
+        if not 1 <= len(secret) <= MAX_SECRET_BYTES:
+            raise ValueError(f"a secret has 1 to {MAX_SECRET_BYTES} bytes")
         if self.exists:
             raise VaultError("a seed is already stored")
         remove_file(self._vault)
         device_key = self._rng(DEVICE_KEY_BYTES)
         write_file(self._device_key, device_key)
-        write_file(self._attempts, b"\x00")
-        salt, nonce = self._rng(16), self._rng(12)
-        header = HEADER.pack(MAGIC, ARGON2_MEMORY_KIB, ARGON2_ITERATIONS, ARGON2_LANES, salt, nonce)
-        sealed = _aead(pin, device_key, header).encrypt(nonce, bytes(entropy), header)
-        write_file(self._vault, header + sealed)
+        self._count(device_key, 0)
+        self._write(pin, device_key, secret)
 
-    def open(self, pin: str) -> bytearray:
-        """Return the entropy.
+    def unseal(self, pin: str) -> SecretBuffer:
+        """Return the secret; see `SealingHardware.unseal`."""
+        secret, _ = self._open(pin)
+        return secret
 
-        Raises:
-            PinFormatError: not a PIN; nothing was counted.
-            WrongPinError: an attempt was used up.
-            WipedError: it was the last one.
-            DamagedError: the files are not a vault and its key.
-            StorageError: the attempt could not be counted (none was made), or a file not be read.
-        """
+    def reseal(self, pin: str, new_pin: str) -> None:
+        """Change the PIN by replacing the vault file in one step."""
+        check_pin(new_pin)
+        secret, device_key = self._open(pin)
+        try:
+            with secret.view() as view:
+                self._write(new_pin, device_key, view)
+        finally:
+            secret.wipe()
+
+    def wipe(self) -> None:
+        """Destroy the secret: the device key first, then what it wraps."""
+        there = self._vault.exists() or self._device_key.exists()
+        remove_file(self._device_key, overwrite=True)
+        if there:
+            write_file(self._resets, struct.pack(">H", min(self._reset_count() + 1, MAX_RESETS)))
+        remove_file(self._vault, overwrite=True)
+        remove_file(self._attempts)
+
+    def tag(self, label: bytes, data: bytes) -> bytes:
+        """Return HMAC-SHA-256 under the device key, in a domain of its own for each label."""
+        device_key = read_file(self._device_key)
+        if device_key is None or len(device_key) != DEVICE_KEY_BYTES:
+            raise StorageError("no seed is stored")
+        sub_key = hmac.digest(device_key, _TAG_LABEL + label, "sha256")
+        return hmac.digest(sub_key, data, "sha256")
+
+    # -- inside ---------------------------------------------------------------------------------
+
+    def _open(self, pin: str) -> tuple[SecretBuffer, bytes]:
         check_pin(pin)
         used = self._used()
         if used >= MAX_ATTEMPTS:
             self.wipe()
             raise WipedError("no attempts left")
-        write_file(self._attempts, bytes([used + 1]))
-        data, device_key = read_file(self._vault), read_file(self._device_key)
-        if data is None or device_key is None:
+        device_key = read_file(self._device_key)
+        if device_key is None:
             raise StorageError("no seed is stored")
-        entropy = _unseal(data, device_key, pin)
-        if entropy is None:
+        self._count(device_key, used + 1)
+        data = read_file(self._vault)
+        if data is None:
+            raise StorageError("no seed is stored")
+        opened = _unseal(data, device_key, pin)
+        if opened is None:
             if used + 1 >= MAX_ATTEMPTS:
                 self.wipe()
                 raise WipedError("no attempts left")
             raise WrongPinError("wrong PIN")
-        write_file(self._attempts, b"\x00")
-        return entropy
+        secret = SecretBuffer(opened)
+        self._count(device_key, 0)
+        return secret, device_key
 
-    def wipe(self) -> None:
-        """Destroy the seed: the device key first, then what it wraps."""
-        remove_file(self._device_key, overwrite=True)
-        remove_file(self._vault, overwrite=True)
-        remove_file(self._attempts)
+    def _write(self, pin: str, device_key: bytes, secret: bytes | bytearray | memoryview) -> None:
+        salt, nonce = self._rng(16), self._rng(12)
+        header = HEADER.pack(MAGIC, ARGON2_MEMORY_KIB, ARGON2_ITERATIONS, ARGON2_LANES, salt, nonce)
+        sealed = _aead(pin, device_key, header).encrypt(nonce, secret, header)
+        write_file(self._vault, header + sealed)
+
+    def _used(self) -> int:
+        """Return how many attempts are used; whoever altered the counter has one left."""
+        data = read_file(self._attempts)
+        device_key = read_file(self._device_key)
+        if device_key is None:
+            return 0
+        if data is None:
+            return MAX_ATTEMPTS - 1 if self._vault.exists() else 0
+        if len(data) != 1 + _MAC_BYTES or not hmac.compare_digest(
+            data[1:], _counter_mac(device_key, data[0])
+        ):
+            return MAX_ATTEMPTS - 1
+        return data[0]
+
+    def _count(self, device_key: bytes, used: int) -> None:
+        write_file(self._attempts, bytes([used]) + _counter_mac(device_key, used))
+
+    def _reset_count(self) -> int:
+        try:
+            data = read_file(self._resets)
+        except StorageError:
+            return 0
+        return int.from_bytes(data, "big") if data is not None and len(data) == 2 else 0
 
 
-def check_pin(pin: str) -> None:
-    """Raise PinFormatError unless the text can be a PIN."""
-    if not MIN_PIN_LENGTH <= len(pin) <= MAX_PIN_LENGTH or not pin.isprintable():
-        raise PinFormatError("PIN is too short or too long")
+def _counter_mac(device_key: bytes, used: int) -> bytes:
+    return hmac.digest(device_key, _COUNTER_LABEL + bytes([used]), "sha256")
 
 
 def _unseal(data: bytes, device_key: bytes, pin: str) -> bytearray | None:
@@ -188,11 +229,7 @@ def _aead(pin: str, device_key: bytes, header: bytes) -> ChaCha20Poly1305:
     stretched = Argon2id(
         salt=salt, length=32, iterations=iterations, lanes=lanes, memory_cost=memory
     ).derive(pin.encode())
-    key = HKDF(algorithm=SHA256(), length=32, salt=device_key, info=b"primegap:vault:v1").derive(
+    key = HKDF(algorithm=SHA256(), length=32, salt=device_key, info=b"primegap:vault:v2").derive(
         stretched
     )
     return ChaCha20Poly1305(key)
-
-
-if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305

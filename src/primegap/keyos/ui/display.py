@@ -56,12 +56,18 @@ class Display:
         self._since = 0
         "Number of the first frame that showed what is on the display now."
         self._touches = 0
-        self._touched_s = 0.0
+        self._judged_s = 0.0
+        self.touched_s = self._loop.time()
+        "When the person last touched the display."
         self.first_frame = asyncio.Event()
 
     def refresh(self) -> None:
         """Something that is shown changed."""
         self._dirty.set()
+
+    def touched(self) -> None:
+        """Note that somebody is there."""
+        self.touched_s = self._loop.time()
 
     async def draw(self) -> None:
         """Draw frames for as long as the process lives."""
@@ -163,7 +169,8 @@ class Display:
         while True:
             touch = await self._process.call(NextTouch(), Touch)
             self._touches += 1
-            self._touched_s = when_s = self._at(touch.when_s, self._touched_s)
+            self._judged_s = when_s = self._at(touch.when_s, self._judged_s)
+            self.touched()
             # What was touched before the present screen could be seen is not on it.
             x, y = (touch.x, touch.y) if touch.frame >= self._since else NOWHERE
             match touch.phase:

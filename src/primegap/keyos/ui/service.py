@@ -21,8 +21,10 @@ from primegap.keyos.ui.display import Display, tell_first_screen
 from primegap.keyos.ui.errors import ScreenError
 from primegap.keyos.ui.flows.context import Context
 from primegap.keyos.ui.flows.home import home, read_radio
+from primegap.keyos.ui.flows.lock import unlock
 from primegap.keyos.ui.flows.onboarding import first_start
 from primegap.keyos.ui.layout import layout
+from primegap.keyos.ui.preferences import load_preferences
 from primegap.keyos.ui.screen import Banner, Network, Screen, Tone
 from primegap.keyos.ui.stage import Ask, Rank, Stage
 from primegap.keyos.ui.view import BluetoothState, StatusBar
@@ -77,7 +79,9 @@ class UiService:
     def __init__(self, process: Process) -> None:
         self._process = process
         self._stage = Stage(self._changed)
-        self._context = Context(process, self._stage, self._changed)
+        self._context = Context(
+            process, self._stage, self._changed, preferences=load_preferences(process.data)
+        )
         self._display = Display(
             process, self._stage, self._status, screens.working("Starting the device")
         )
@@ -102,14 +106,47 @@ class UiService:
             tasks.create_task(self._display.watch_touches())
             tasks.create_task(tell_first_screen(self._process, self._display))
             tasks.create_task(self._follow_link())
+            tasks.create_task(self._follow_lock())
+            tasks.create_task(self._lock_when_idle())
             tasks.create_task(self._run_flows())
 
     async def _run_flows(self) -> None:
         context = self._context
         context.note_lock(await self._process.call(security.GetState(), security.SecurityState))
         while True:
-            await first_start(context)
-            await home(context, self._open_app)
+            if not context.lock.onboarded:
+                await first_start(context)
+            elif not context.lock.unlocked:
+                await unlock(context)
+            else:
+                await context.while_unlocked(home(context, self._open_app))
+                self._open_app("")
+
+    async def _follow_lock(self) -> None:
+        """Lock the screen when the process that holds the seed locks or ends (X-2)."""
+        context = self._context
+        while True:
+            try:
+                state = await self._process.call(
+                    security.WaitState(context.lock.version), security.SecurityState
+                )
+            except KeyosError:
+                context.lock_lost()
+                state = await self._process.call(security.GetState(), security.SecurityState)
+            context.note_lock(state)
+
+    async def _lock_when_idle(self) -> None:
+        """Lock when nobody touched the screen for the chosen time."""
+        context, loop = self._context, asyncio.get_running_loop()
+        while True:
+            while not context.lock.unlocked:
+                await context.lock_news.wait()
+                self._display.touched()
+            due_s = self._display.touched_s + context.preferences.auto_lock_s
+            if loop.time() >= due_s:
+                await context.lock_device()
+            else:
+                await asyncio.sleep(due_s - loop.time())
 
     async def _follow_link(self) -> None:
         """Keep the status bar and the flows up to date with link and radio."""

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import dataclasses
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from primegap.keyos.api import link, security
 from primegap.keyos.errors import KeyosError, RequestError
 from primegap.keyos.ui import screens
+from primegap.keyos.ui.preferences import Preferences
 from primegap.keyos.ui.stage import Rank
 from primegap.keyos.ui.text import SHOWABLE, untrusted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
 
     from primegap.keyos.process import Process
     from primegap.keyos.ui.screen import Screen
@@ -21,7 +24,7 @@ if TYPE_CHECKING:
     from primegap.keyos.ui.text import Label
 
 NO_LINK = link.LinkState(0, "off", False, "", False, "", False)
-UNKNOWN = security.SecurityState(False, False, 10, "")
+UNKNOWN = security.SecurityState(False, False, 10, "", 0)
 
 
 @dataclass(slots=True)
@@ -32,16 +35,60 @@ class Context:
     stage: Stage
     refresh: Callable[[], None]
     "Draw again: something in the status bar changed."
+    preferences: Preferences = field(default_factory=Preferences)
     lock: security.SecurityState = UNKNOWN
     link: link.LinkState = NO_LINK
     radio_on: bool = False
     radio_present: bool = False
     link_news: asyncio.Event = field(default_factory=asyncio.Event)
+    lock_news: asyncio.Event = field(default_factory=asyncio.Event)
+    locking: bool = False
+    "The person or the clock locks: no earlier news opens the screen again."
+    _lock_task: asyncio.Task[None] | None = None
 
     def note_lock(self, state: security.SecurityState) -> None:
         """Take over the state of the lock; only an unlocked device shows apps and confirmations."""
+        if self.locking and state.unlocked:
+            return
         self.lock = state
         self.stage.locked = not state.unlocked
+        self.lock_news.set()
+        self.lock_news = asyncio.Event()
+
+    def lock_lost(self) -> None:
+        """The process that held the seed is gone, and with it the seed: locked (X-2)."""
+        self.note_lock(dataclasses.replace(self.lock, unlocked=False, fingerprint=""))
+
+    async def lock_device(self) -> None:
+        """Lock: nothing more is shown from here on, whatever becomes of the flow that asks."""
+        if self._lock_task is None or self._lock_task.done():
+            self._lock_task = asyncio.ensure_future(self._lock())
+        await asyncio.shield(self._lock_task)
+
+    async def _lock(self) -> None:
+        self.locking = True
+        try:
+            self.lock_lost()
+            with contextlib.suppress(KeyosError):
+                await self.process.call(security.Logout(), security.SecurityState)
+            # Answered by the process that takes its place.
+            self.note_lock(await self.process.call(security.GetState(), security.SecurityState))
+        finally:
+            self.locking = False
+
+    async def while_unlocked(self, flow: Coroutine[None, None, None]) -> None:
+        """Run a flow until it ends or the device is locked: none goes on behind the lock screen."""
+        running = asyncio.ensure_future(flow)
+        try:
+            while self.lock.unlocked and not running.done():
+                news = asyncio.ensure_future(self.lock_news.wait())
+                await asyncio.wait({running, news}, return_when=asyncio.FIRST_COMPLETED)
+                news.cancel()
+            if running.done():
+                running.result()
+        finally:
+            running.cancel()
+            await asyncio.wait({running})
 
     def link_changed(self) -> None:
         """Wake who waits for news of the link."""

@@ -6,11 +6,10 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING, Final
 
-from primegap.keyos.api import core, link, security
+from primegap.keyos.api import core, link
 from primegap.keyos.errors import KeyosError
 from primegap.keyos.ui import screens
 from primegap.keyos.ui.flows.context import Context, reason
-from primegap.keyos.ui.flows.lock import unlock
 from primegap.keyos.ui.stage import Rank
 
 if TYPE_CHECKING:
@@ -22,17 +21,13 @@ PAIRING_TIMEOUT_S: Final = 300.0  # a shown pairing code is a secret in plain si
 
 
 async def home(ui: Context, open_app: Callable[[str], None]) -> None:
-    """Run the home screen for as long as the device has a seed."""
-    while ui.lock.onboarded:
-        if not ui.lock.unlocked:
-            await unlock(ui)
-            continue
+    """Run the home screen for as long as the device is unlocked."""
+    while ui.lock.unlocked:
         choice = await ui.press_live(lambda: screens.home(ui.link), Rank.HOME)
         app = choice.removeprefix(screens.APP) if choice.startswith(screens.APP) else ""
         open_app(app)
         if choice == screens.LOCK:
-            ui.stage.locked = True  # nothing more is shown from here on
-            ui.note_lock(await ui.process.call(security.Logout(), security.SecurityState))
+            await ui.lock_device()
         elif not app:
             try:
                 await _do(ui, choice)

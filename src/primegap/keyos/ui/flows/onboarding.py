@@ -67,7 +67,9 @@ async def _make_seed(ui: Context, pin: str) -> None:
         finally:
             ui.stage.remove(storing)
     except KeyosError as error:
-        await ui.tell("The seed was not stored", vault_reason(error))
+        ui.note_lock(await ui.process.call(security.GetState(), security.SecurityState))
+        if not ui.lock.onboarded:  # else it was stored, and only the answer was lost
+            await ui.tell("The seed was not stored", vault_reason(error))
         return
     await ui.tell(
         "Your device is ready",
