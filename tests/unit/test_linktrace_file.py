@@ -13,7 +13,13 @@ from pathlib import Path
 import pytest
 
 import primegap.quantumlink
-from primegap.linktrace import Note, TracedPort, TraceFile, read_recording_untrusted
+from primegap.linktrace import (
+    Note,
+    RemoteTraceError,
+    TracedPort,
+    TraceFile,
+    read_recording_untrusted,
+)
 from primegap.linktrace.facts import FACTS
 from primegap.quantumlink import NATIVE, REFERENCE, Identity, Invite, PairingToken, Suite
 from primegap.quantumlink.aio import LinkDriver, LinkStream
@@ -48,7 +54,8 @@ class Recorded:
 
     async def _run(self, suite: Suite) -> None:
         loop = asyncio.get_running_loop()
-        files = [TraceFile(path) for path in self.paths]
+        sides = ["companion", "device"]
+        files = [TraceFile(path, side=side) for path, side in zip(self.paths, sides, strict=True)]
         link = MemoryLink(lambda: 0.5)
         drivers, identities = [], []
         for name, trace, port in zip(NAMES, files, (link.a, link.b), strict=True):
@@ -196,3 +203,17 @@ def test_a_line_cut_by_a_crash_is_passed_over(recorded: Recorded) -> None:
     whole = read_recording_untrusted(data)
     cut = read_recording_untrusted(data[:-5])
     assert len(cut.steps) in {len(whole.steps) - 1, len(whole.steps)}
+
+
+def test_the_first_line_says_whose_trace_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "trace"
+    for side, lanes in (
+        (None, ("This side", "Other side")),
+        ("device", ("Device", "Companion")),
+        ("companion", ("Companion", "Device")),
+    ):
+        with TraceFile(path, side=side) as trace:
+            trace("port-opened", now_s=1.0)
+        assert read_recording_untrusted(path.read_bytes()).lanes == lanes
+    with pytest.raises(RemoteTraceError):
+        read_recording_untrusted(b'{"primegap-link-trace":1,"side":"mother"}\n')

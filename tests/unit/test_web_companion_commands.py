@@ -215,3 +215,19 @@ def test_the_page_is_served_until_it_is_told_to_stop(tmp_path: Path) -> None:
             process.send_signal(signal.SIGTERM)
         assert process.wait(10) == 0
         assert process.stderr.read() == "The companion stopped.\n"
+
+
+def test_a_trace_is_refused_where_it_cannot_or_must_not_be(tmp_path: Path) -> None:
+    trace = tmp_path / "missing" / "link.jsonl"
+    result = CliRunner().invoke(
+        root,
+        ["--data-dir", str(tmp_path), "companion", "--trace", str(trace), "pair", "--code", CODE]
+        + ["--json"],
+        catch_exceptions=False,
+    )
+    assert failure(result) == "trace-file"
+    result = CliRunner().invoke(
+        root, ["--data-dir", str(tmp_path), "device", "run", "--link-trace"]
+    )
+    assert result.exit_code == 2
+    assert "--link-trace needs --development" in result.output

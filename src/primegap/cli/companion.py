@@ -33,6 +33,7 @@ class Options:
     network: str
     electrum: str | None
     bluetooth: str
+    trace: Path | None
 
     def adapter(self) -> str:
         """Return the transport string of the Bluetooth adapter.
@@ -61,6 +62,7 @@ async def opened(options: Options) -> AsyncIterator[Companion]:
         network=options.network,
         electrum_url=options.electrum,
         transport=options.adapter,
+        link_trace=options.trace,
     )
     try:
         yield companion
@@ -83,8 +85,16 @@ async def opened(options: Options) -> AsyncIterator[Companion]:
     help="HCI transport of the Bluetooth adapter (usb:0, hci-socket:0, …), or `virtual` for the "
     "emulated one of `primegap device run`.",
 )
+@click.option(
+    "--trace",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Write public facts of the link to FILE, for `primegap link inspect`.",
+)
 @click.pass_context
-def companion(ctx: click.Context, network: str, electrum: str | None, bluetooth: str) -> None:
+def companion(
+    ctx: click.Context, network: str, electrum: str | None, bluetooth: str, trace: Path | None
+) -> None:
     """See what the account holds, receive, and pay with the device's signature.
 
     The companion holds no key. It talks to the device over Bluetooth, end to end encrypted, or by
@@ -92,7 +102,7 @@ def companion(ctx: click.Context, network: str, electrum: str | None, bluetooth:
     """
     if electrum is None and network == "regtest":
         electrum = REGTEST_ELECTRUM
-    ctx.obj = Options(ctx.obj, network, electrum, bluetooth)
+    ctx.obj = Options(ctx.obj, network, electrum, bluetooth, trace)
 
 
 # -- device -------------------------------------------------------------------------------------

@@ -47,6 +47,11 @@ def device() -> None:
     is_flag=True,
     help="Automation on: only for a data directory that was never used without it.",
 )
+@click.option(
+    "--link-trace",
+    is_flag=True,
+    help="Development only: write public facts of the link to the device's data directory.",
+)
 @click.option("--journal", is_flag=True, help="Show the device's log on standard error.")
 @click.pass_obj
 @command
@@ -57,11 +62,15 @@ def run(
     port: int,
     bluetooth: str,
     development: bool,
+    link_trace: bool,
     journal: bool,
     as_json: bool,
 ) -> None:
     """Run a device until it is stopped with Ctrl-C."""
     import subprocess
+
+    if link_trace and not development:
+        raise click.UsageError("--link-trace needs --development.")
 
     from primegap.device.errors import DeviceError
     from primegap.device.launcher import DeviceSettings, start_device
@@ -75,6 +84,7 @@ def run(
                 development=development,
                 port=port,
                 bluetooth=_controller_path(bluetooth, controller),
+                link_trace=link_trace,
             ),
             journal=None if journal else subprocess.DEVNULL,
         )

@@ -24,6 +24,7 @@ from primegap.companion.errors import (
     PairingCodeError,
     PaymentError,
     SignedElsewhereError,
+    TraceFileError,
 )
 from primegap.companion.state import CompanionState, Payment, StoredAccount
 from primegap.quantumlink import PairingLink
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
         HistoryEntry,
         ReceiveAddress,
     )
+    from primegap.linktrace import TraceFile
 
 COMPOSED: Final = "composed"
 SIGNED: Final = "signed"
@@ -60,6 +62,7 @@ class Companion:
         network: str,
         electrum_url: str | None,
         transport: str | Callable[[], str] | None,
+        link_trace: Path | None = None,
     ) -> None:
         """Open the data directory. `electrum_url` and `transport` are needed by what uses them.
 
@@ -68,12 +71,15 @@ class Companion:
             network: `regtest`, `signet`, `testnet4` or `mainnet`.
             electrum_url: Electrum server, as `tcp://host:port` or `ssl://host:port`.
             transport: Bluetooth adapter, or a function that finds it each time it is needed.
+            link_trace: file to write public facts of the link to, replaced when a link comes up.
         """
         self.state = CompanionState(folder)
         self.network = Network(network)
         self.electrum_url = electrum_url
         self._transport = transport
         self._link: DeviceLink | None = None
+        self._link_trace = link_trace
+        self._trace: TraceFile | None = None
         self._link_lock = asyncio.Lock()
         self.on_link_change: Callable[[], None] = lambda: None
         "Called when the link comes up, goes down, or the device was forgotten."
@@ -85,6 +91,8 @@ class Companion:
         """Close the link and release the data directory."""
         async with self._link_lock:
             await self._close_link()
+        if self._trace is not None:
+            self._trace.close()
         self._wallets.clear()
         self.state.close()
 
@@ -98,11 +106,23 @@ class Companion:
             if self._link is None:
                 from primegap.companion.device_link import DeviceLink
 
-                link = DeviceLink(self.state, self._adapter)
+                link = DeviceLink(self.state, self._adapter, trace=self._open_trace())
                 await link.start()
                 link.on_change = self._link_changed
                 self._link = link
             return self._link
+
+    def _open_trace(self) -> TraceFile | None:
+        """Return the trace, opened at the first use and shared by all links of this companion."""
+        if self._trace is None and self._link_trace is not None:
+            from primegap.linktrace import TraceFile
+
+            try:
+                self._trace = TraceFile(self._link_trace, side="companion")
+            except OSError as error:
+                reason = error.strerror or "it cannot be written"
+                raise TraceFileError(f"cannot write {self._link_trace}: {reason}") from error
+        return self._trace
 
     async def _close_link(self) -> None:
         link, self._link = self._link, None

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from primegap.companion.state import CompanionState
+    from primegap.linktrace import TraceFile
     from primegap.quantumlink import PairingLink
     from primegap.radio.central import BumbleCentral, CentralPort
 
@@ -63,14 +64,22 @@ class DeviceLink:
     made by a new link, with a new identity.
     """
 
-    def __init__(self, state: CompanionState, find_adapter: Callable[[], str]) -> None:
+    def __init__(
+        self,
+        state: CompanionState,
+        find_adapter: Callable[[], str],
+        *,
+        trace: TraceFile | None = None,
+    ) -> None:
         """Prepare a link.
 
         Args:
             state: where identity and device are kept.
             find_adapter: returns the transport string of the Bluetooth adapter; called again when
                 the adapter was lost. May raise NoAdapterError.
+            trace: takes public facts of the link; whoever opened it closes it.
         """
+        self._trace = trace
         self._state = state
         self._find_adapter = find_adapter
         self._driver: LinkDriver | None = None
@@ -104,7 +113,11 @@ class DeviceLink:
         await self._open_adapter()
         loop = asyncio.get_running_loop()
         engine = LinkEngine(
-            LinkConfig.for_suite(NATIVE), identity, rng=os.urandom, now_s=loop.time()
+            LinkConfig.for_suite(NATIVE),
+            identity,
+            rng=os.urandom,
+            now_s=loop.time(),
+            trace=self._trace,
         )
         self._driver = LinkDriver(engine)
         self._client = RpcClient(self._driver)
@@ -199,7 +212,13 @@ class DeviceLink:
         except AdapterMissingError:
             await self._close_adapter()  # the next attempt opens it again
             raise
-        driver.attach(port)
+        if self._trace is None:
+            driver.attach(port)
+        else:
+            from primegap.linktrace import TracedPort
+
+            clock = asyncio.get_running_loop().time
+            driver.attach(TracedPort(port, self._trace, clock))
         return port
 
     # -- pairing --------------------------------------------------------------------------------

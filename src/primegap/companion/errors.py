@@ -123,6 +123,13 @@ class BroadcastRefusedError(ServerError):
     hint = "The network refused the transaction."
 
 
+class TraceFileError(CompanionError):
+    """The trace of the link cannot be written."""
+
+    code = "trace-file"
+    hint = "Give --trace a file in a folder that you can write to."
+
+
 class PaymentError(CompanionError):
     """The payment cannot be made as asked."""
 

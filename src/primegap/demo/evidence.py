@@ -1,4 +1,4 @@
-"""The evidence folder: what was seen and done, and the search for secrets in what the chip saw."""
+"""The evidence folder: what was seen and done, and the search for secrets in recordings."""
 
 from __future__ import annotations
 
@@ -46,35 +46,48 @@ class Evidence:
             self._secrets[f"{name} as hex"] = secret.hex().encode()
             self._secrets[f"{name} as base64"] = base64.b64encode(secret)
 
-    def search_capture(self, capture: bytes, known: bytes) -> int:
-        """Search the capture for every forbidden byte string; return the number of windows tried.
+    def search_recordings(self, recordings: dict[str, bytes], known: bytes) -> int:
+        """Keep recordings of the link and search them for every forbidden byte string.
 
-        `known` is something that is sent in clear (an identity in record headers): finding it
-        proves that the search looks at the right bytes.
+        Args:
+            recordings: file names and contents; first the capture of all that the chip saw.
+            known: something that is sent in clear (an identity in record headers): finding it in
+                the capture proves that the search looks at the right bytes.
+
+        Returns:
+            The number of windows tried.
 
         Raises:
             DemoError: a secret was found, or the known bytes were not.
         """
+        capture = next(iter(recordings.values()))
         if known not in capture:
             raise DemoError("the capture does not hold the traffic of the link")
-        self.file("radio.btsnoop", capture)
-        # Every window of the capture once in a set: then each secret's windows are looked up.
-        seen = {capture[at : at + WINDOW] for at in range(len(capture) - WINDOW + 1)}
+        tried = 0
+        for name, content in recordings.items():
+            self.file(name, content)
+            tried += self._search(name, content)
+        self.note("capture_bytes", len(capture))
+        self.note("recordings_searched", sorted(recordings))
+        self.note("capture_searched_for", sorted(self._secrets))
+        return tried
+
+    def _search(self, where: str, content: bytes) -> int:
+        # Every window of the content once in a set: then each secret's windows are looked up.
+        seen = {content[at : at + WINDOW] for at in range(len(content) - WINDOW + 1)}
         tried = 0
         for name, secret in self._secrets.items():
             for at in range(max(1, len(secret) - WINDOW + 1)):
                 window = secret[at : at + WINDOW]
                 if len(window) < WINDOW:
-                    found = window in capture
+                    found = window in content
                 elif len(set(window)) < MIN_DISTINCT:
                     continue
                 else:
                     found = window in seen
                 tried += 1
                 if found:
-                    raise DemoError(f"the radio chip saw a part of {name} in plain text")
-        self.note("capture_bytes", len(capture))
-        self.note("capture_searched_for", sorted(self._secrets))
+                    raise DemoError(f"{where} holds a part of {name} in plain text")
         return tried
 
     def write(self) -> None:

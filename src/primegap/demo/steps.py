@@ -19,7 +19,12 @@ from primegap.demo.finger import Finger
 from primegap.demo.pictures import qr_picture, read_picture
 from primegap.device.air import StartedAir, start_air
 from primegap.device.client import AutomationClient
-from primegap.device.launcher import DeviceSettings, StartedDevice, start_device
+from primegap.device.launcher import (
+    DeviceSettings,
+    StartedDevice,
+    link_trace_file,
+    start_device,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -32,6 +37,8 @@ FIRST_PAYMENT_SAT: Final = 12_345_678
 SECOND_PAYMENT_SAT: Final = 2_500_000
 FEE_RATE: Final = 3
 START_TIMEOUT_S: Final = 30.0
+DEVICE_TRACE: Final = "link-device.jsonl"
+COMPANION_TRACE: Final = "link-companion.jsonl"
 
 
 @dataclass(slots=True)
@@ -126,6 +133,7 @@ class Demo:
             network=NETWORK,
             development=True,
             bluetooth=self.air.device,
+            link_trace=True,
         )
         self.device = start_device(settings, journal=journal)
         self._closing.callback(_end, self.device.process)
@@ -159,6 +167,7 @@ class Demo:
             network=NETWORK,
             electrum_url=self.electrum_url,
             transport=self.air.companion,
+            link_trace=self.folder / COMPANION_TRACE,
         )
         self._closing.push_async_callback(self.companion.close)
         code = read_picture(await self.finger.open_pairing())
@@ -260,8 +269,14 @@ class Demo:
         device = self.companion.device
         assert device is not None
         identity = bytes.fromhex(device.bundle)[2:18]
-        tried = self.evidence.search_capture(capture, identity)
-        return f"{len(capture)} bytes searched for {tried} pieces of secrets"
+        recordings = {
+            "radio.btsnoop": capture,
+            DEVICE_TRACE: link_trace_file(self.folder / "device").read_bytes(),
+            COMPANION_TRACE: (self.folder / COMPANION_TRACE).read_bytes(),
+        }
+        tried = self.evidence.search_recordings(recordings, identity)
+        size = sum(len(content) for content in recordings.values())
+        return f"{size} bytes searched for {tried} pieces of secrets"
 
     # -- helpers --------------------------------------------------------------------------------
 

@@ -40,6 +40,7 @@ MARKER: Final = "device.json"
 LOCK: Final = "lock"
 TOKEN: Final = "page-token"  # noqa: S105 - the name of a file
 RADIO_ID: Final = "radio-id"
+LINK_TRACE: Final = "link-trace.jsonl"
 FORMAT: Final = 1
 
 
@@ -57,6 +58,8 @@ class DeviceSettings:
     "Port of the device page on the loopback; 0 for any."
     bluetooth: str | None = None
     "Where the Bluetooth chip finds its controller, `unix:PATH`: see `start_air`, `start_adapter`."
+    link_trace: bool = False
+    "Write public facts of the link to `link_trace_file(data)`; only in a development device."
 
 
 @dataclass(slots=True)
@@ -204,11 +207,23 @@ def start_device(
     return StartedDevice(process, url, token)
 
 
+def link_trace_file(data: Path) -> Path:
+    """Return where a development device writes the trace of its link, once it is unlocked."""
+    return data / "link" / LINK_TRACE
+
+
 def _supplies(settings: DeviceSettings, token: str, page_fd: int) -> dict[str, Any]:
     supplies: dict[str, Any] = {
         "panel": {"config": {"token": token}, "fds": {"page": page_fd}, "devices": []},
         "ui": {"config": {"network": settings.network}, "fds": {}, "devices": []},
-        "link": {"config": {"version": installed("primegap")}, "fds": {}, "devices": []},
+        "link": {
+            "config": {
+                "version": installed("primegap"),
+                "trace": LINK_TRACE if settings.link_trace and settings.development else None,
+            },
+            "fds": {},
+            "devices": [],
+        },
         "bitcoin": {"config": {"network": settings.network}, "fds": {}, "devices": []},
     }
     if settings.bluetooth is not None:

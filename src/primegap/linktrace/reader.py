@@ -11,7 +11,7 @@ from primegap.linktrace.errors import RemoteTraceError, TraceTooLargeError
 from primegap.linktrace.facts import Fact, clean_fact
 from primegap.linktrace.headers import suite_name
 from primegap.linktrace.story import Lane, Level, Message, Note, Story
-from primegap.linktrace.writer import FIRST_LINE
+from primegap.linktrace.writer import FIRST_LINE, SIDES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,6 +21,20 @@ MAX_RECORDING_BYTES: Final = 256 << 20
 MAX_LINE_BYTES: Final = 1024
 "Longest line of a trace; ours have at most 200 bytes."
 
+_LANES: Final = {
+    None: ("This side", "Other side"),
+    "companion": ("Companion", "Device"),
+    "device": ("Device", "Companion"),
+}
+_WORDS: Final = {
+    "session-candidate": "session made, peer not proven",
+    "session-proven": "peer has proved its keys",
+    "work-refused": "one handshake too many, ignored",
+    "record-replayed": "record seen before, dropped",
+    "record-lost": "record lost, to be sent again",
+    "file-full": "the trace ends here: its file is full",
+}
+"Facts whose name alone tells a reader too little."
 _BETWEEN: Final = {"session-connected", "session-proven", "session-closed", "unpaired"}
 _GOOD: Final = {"session-connected", "session-proven", "port-opened"}
 _BAD: Final = {
@@ -58,8 +72,7 @@ def facts_untrusted(data: bytes) -> Iterator[Fact]:
         RemoteTraceError: not such a file.
     """
     lines = data.split(b"\n")
-    if not lines or _line(lines[0]) != FIRST_LINE:
-        raise RemoteTraceError("the file is neither a trace of a link nor a capture")
+    _side(lines[0])
     for text in lines[1:-1]:
         line = _line(text)
         now_s, name = line.pop("t", None), line.pop("fact", None)
@@ -71,6 +84,19 @@ def facts_untrusted(data: bytes) -> Iterator[Fact]:
             fact = clean_fact(name, now_s, line)
             if fact is not None:
                 yield fact
+
+
+def _side(text: bytes) -> str | None:
+    """Return whose trace it is, from the first line.
+
+    Raises:
+        RemoteTraceError: not the first line of a trace.
+    """
+    line = _line(text)
+    side = line.pop("side", None)
+    if line != FIRST_LINE or side not in {None, *SIDES}:
+        raise RemoteTraceError("the file is neither a trace of a link nor a capture")
+    return None if side is None else str(side)
 
 
 def _line(text: bytes) -> dict[str, Any]:
@@ -91,7 +117,7 @@ def read_trace_untrusted(data: bytes) -> Story:
     Raises:
         RemoteTraceError: not such a file.
     """
-    story = Story("trace", ("This side", "Other side"))
+    story = Story("trace", _LANES[_side(data.split(b"\n", 1)[0])])
     first_s: float | None = None
     at_s = 0.0
     for fact in facts_untrusted(data):
@@ -116,7 +142,7 @@ def _step(fact: Fact, at_s: float) -> Message | Note | None:
         level = Level.GOOD
     elif fact.name in _BAD:
         level = Level.BAD
-    words = [fact.name.replace("-", " ")]
+    words = [_WORDS.get(fact.name, fact.name.replace("-", " "))]
     words += [f"{name} {value}" for name, value in fact.values]
     lane = None if fact.name in _BETWEEN else Lane.LEFT
     return Note(at_s=at_s, lane=lane, text=", ".join(words), level=level)

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from primegap.quantumlink.session import Trace, TraceValue
 
 FIRST_LINE: Final = {"primegap-link-trace": 1}
-"Says what the file is, and the version of its form."
+"Says what the file is, and the version of its form; `side` is added when it is told."
+SIDES: Final = ("companion", "device")
 MAX_FILE_BYTES: Final = 64 << 20
 "A trace that was forgotten must not fill a disk: half a million facts, hours of full traffic."
 
@@ -40,10 +41,13 @@ class TraceFile:
 
     Args:
         path: of a new file; an old one is replaced.
+        side: whose trace it is, one of `SIDES`; pictures then name both.
         max_bytes: after which facts are dropped.
     """
 
-    def __init__(self, path: Path, *, max_bytes: int = MAX_FILE_BYTES) -> None:
+    def __init__(
+        self, path: Path, *, side: str | None = None, max_bytes: int = MAX_FILE_BYTES
+    ) -> None:
         path.unlink(missing_ok=True)
         # One call of the system a line: nothing waits in a buffer when the program dies.
         self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
@@ -51,7 +55,7 @@ class TraceFile:
         self._is_over = False
         self.left_out = 0
         "Facts that the allow-list did not know, or for which there was no room."
-        self._write(FIRST_LINE)
+        self._write(FIRST_LINE if side is None else {**FIRST_LINE, "side": side})
 
     def __enter__(self) -> TraceFile:
         return self

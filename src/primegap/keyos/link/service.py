@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from primegap.keyos.frame import Caller
     from primegap.keyos.messages import Message
     from primegap.keyos.process import Process
+    from primegap.linktrace import TraceFile
     from primegap.quantumlink import PeerBundle
     from primegap.radio.host import ConnectionPort, RadioPort
     from primegap.radio.host_scheduler import RadioStatus
@@ -52,6 +53,8 @@ if TYPE_CHECKING:
 TOKEN_BYTES: Final = 16
 CHIP_SECRET_LABEL: Final = b"Bluetooth Secret"
 "Behind the app seed, under SHA-256: the challenge secret of the Bluetooth chip (radio section 10)."
+MAX_TRACE_BYTES: Final = 8 << 20
+"Hours of an ordinary link; the rest of the process's storage is for what matters."
 MAX_WAITING_CALLS: Final = 32  # of one app that does not take them; further ones are refused
 NOT_READY: Final = "The link is still starting. Try again in a moment."
 CHIP_NOT_READY: Final = "The Bluetooth chip is not ready. Try again."
@@ -84,6 +87,7 @@ class LinkService:
         self._store: LinkStore | None = None
         self._driver: LinkDriver | None = None
         self._router: CallRouter | None = None
+        self._trace: TraceFile | None = None
         self._radio: RadioPort | None = None
         self._radio_state = "off"
         self._trouble = ""
@@ -118,8 +122,13 @@ class LinkService:
             on_trouble=self._in_trouble,
         )
         loop = asyncio.get_running_loop()
+        self._trace = self._open_trace()
         engine = LinkEngine(
-            LinkConfig.for_suite(NATIVE), store.identity, rng=os.urandom, now_s=loop.time()
+            LinkConfig.for_suite(NATIVE),
+            store.identity,
+            rng=os.urandom,
+            now_s=loop.time(),
+            trace=self._trace,
         )
         driver = LinkDriver(engine)
         if store.peer is not None:
@@ -134,6 +143,19 @@ class LinkService:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._follow_radio(driver, bond))
             tasks.create_task(self._follow_driver(driver, store))
+
+    def _open_trace(self) -> TraceFile | None:
+        """Open the trace that a development device may keep of its link."""
+        name = self._process.config.get("trace")
+        if name is None:
+            return None
+        from primegap.linktrace import TraceFile
+
+        try:
+            return TraceFile(self._process.data / name, side="device", max_bytes=MAX_TRACE_BYTES)
+        except OSError as error:
+            self._process.log(f"the link is not traced: {error.strerror}")
+            return None
 
     def _in_trouble(self, hint: str) -> None:
         self._trouble = hint
@@ -209,7 +231,13 @@ class LinkService:
     async def _serve_connection(self, driver: LinkDriver, port: ConnectionPort) -> None:
         """Move packets for one Bluetooth connection; a session may outlive it."""
         notices = driver.events()
-        driver.attach(port)
+        if self._trace is None:
+            driver.attach(port)
+        else:
+            from primegap.linktrace import TracedPort
+
+            clock = asyncio.get_running_loop().time
+            driver.attach(TracedPort(port, self._trace, clock))
         async for notice in notices:
             if isinstance(notice, PortLost):
                 return
