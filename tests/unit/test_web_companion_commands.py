@@ -221,8 +221,17 @@ def test_a_trace_is_refused_where_it_cannot_or_must_not_be(tmp_path: Path) -> No
     trace = tmp_path / "missing" / "link.jsonl"
     result = CliRunner().invoke(
         root,
-        ["--data-dir", str(tmp_path), "companion", "--trace", str(trace), "pair", "--code", CODE]
-        + ["--json"],
+        [
+            "--data-dir",
+            str(tmp_path),
+            "companion",
+            "--trace",
+            str(trace),
+            "pair",
+            "--code",
+            CODE,
+            "--json",
+        ],
         catch_exceptions=False,
     )
     assert failure(result) == "trace-file"
