@@ -245,6 +245,9 @@ def seeds(name: str) -> Iterable[bytes]:
             return [text.encode() for text in texts]
         case "codes":
             return _codes()
+        case "ur-values":
+            rows = _vectors("ur-vectors")["registry"]
+            return [bytes([at % 8]) + bytes.fromhex(r["cbor_hex"]) for at, r in enumerate(rows)]
         case "ur-parts":
             return _hex(_vectors("ur-vectors"))
         case "psbt":

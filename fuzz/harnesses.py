@@ -196,6 +196,39 @@ def codes() -> Harness:
 
 
 @harness
+def ur_values() -> Harness:
+    """The CBOR of descriptors, accounts, keys and seeds; the first byte says which."""
+    from primegap.airgap import RemoteAirgapError, Ur
+    from primegap.airgap.ur import registry
+    from primegap.airgap.ur.value import encode_value, parse_value_untrusted
+
+    readers: list[tuple[str, Callable[[Ur], Any]]] = [
+        ("crypto-output", registry.descriptor_from_ur),
+        ("crypto-account", registry.account_from_ur),
+        ("crypto-hdkey", registry.hdkey_from_ur),
+        ("crypto-eckey", registry.eckey_from_ur),
+        ("crypto-address", registry.address_from_ur),
+        ("crypto-seed", registry.seed_from_ur),
+        ("crypto-bip39", registry.words_from_ur),
+        ("crypto-sskr", registry.sskr_from_ur),
+    ]
+
+    def run(data: bytes) -> None:
+        if not data:
+            return
+        ur_type, read = readers[data[0] % len(readers)]
+        with contextlib.suppress(RemoteAirgapError):
+            value = parse_value_untrusted(data[1:])
+            promise(parse_value_untrusted(encode_value(value)) == value, "a value stays itself")
+            found = read(Ur(ur_type, data[1:]))
+            if isinstance(found, registry.OutputDescriptor):
+                again = registry.descriptor_to_ur(found, registry.Generation.V2)
+                promise(str(registry.descriptor_from_ur(again)) == str(found), "so does its text")
+
+    return run
+
+
+@harness
 def ur_parts() -> Harness:
     """The CBOR of one part, and of payloads."""
     from primegap.airgap.errors import RemoteAirgapError

@@ -151,6 +151,13 @@ class UrPayloadError(RemoteAirgapError):
     hint = "The message in the QR code is not what it says it is."
 
 
+class PrivateKeyInUrError(UrPayloadError):
+    """A private key stands where a public one is wanted."""
+
+    code = "ur-private-key"
+    hint = "This QR code holds a private key. Never show it to anything but your signing device."
+
+
 class NotAPsbtError(RemoteAirgapError):
     """The message is complete, and is no PSBT."""
 

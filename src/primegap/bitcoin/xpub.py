@@ -5,15 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from primegap.base58 import decode_base58check
 from primegap.bitcoin.errors import (
     AccountFormatError,
     AccountNetworkError,
     PrivateKeyRefusedError,
 )
 from primegap.bitcoin.networks import Network
-from primegap.bitcoin.wire import sha256d
 
-_ALPHABET: Final = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 _XPUB_CHARACTERS: Final = 111  # every extended key of the known versions has this length
 _XPUB_BYTES: Final = 78
 _PRIVATE_VERSIONS: Final = frozenset((bytes.fromhex("0488ade4"), bytes.fromhex("04358394")))
@@ -50,7 +49,9 @@ def parse_xpub_untrusted(text: str, network: Network) -> ExtendedKey:
         AccountNetworkError: it belongs to the other kind of network.
         AccountFormatError: it is not an extended public key.
     """
-    payload = _decode_base58(text)
+    payload = decode_base58check(text) if len(text) == _XPUB_CHARACTERS else None
+    if payload is None or len(payload) != _XPUB_BYTES:
+        raise AccountFormatError("not the text of an extended key")
     version = payload[:4]
     if version in _PRIVATE_VERSIONS:
         raise PrivateKeyRefusedError("an extended private key")
@@ -61,19 +62,3 @@ def parse_xpub_untrusted(text: str, network: Network) -> ExtendedKey:
     if payload[45] not in {2, 3}:
         raise AccountFormatError("not a public key")
     return ExtendedKey(payload)
-
-
-def _decode_base58(text: str) -> bytes:
-    if len(text) != _XPUB_CHARACTERS:
-        raise AccountFormatError("an extended key of a wrong length")
-    number = 0
-    for character in text:
-        digit = _ALPHABET.find(character)
-        if digit < 0:
-            raise AccountFormatError("an extended key with a foreign character")
-        number = number * 58 + digit
-    data = number.to_bytes(_XPUB_BYTES + 4, "big")  # 111 digits never need more
-    payload, checksum = data[:_XPUB_BYTES], data[_XPUB_BYTES:]
-    if sha256d(payload)[:4] != checksum:
-        raise AccountFormatError("an extended key with a wrong checksum")
-    return payload

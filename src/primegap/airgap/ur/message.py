@@ -6,47 +6,36 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from primegap.airgap.errors import CborError, LocalAirgapError
+from primegap.airgap.ur import generation as tags
 from primegap.airgap.ur.cbor import check_item_untrusted, strip_tag_untrusted
 from primegap.airgap.ur.limits import MAX_MESSAGE_BYTES
 from primegap.airgap.ur.text import is_ur_type
 
-_SEED: Final = frozenset({300, 40300})
-_BIP39: Final = frozenset({301})
-_HDKEY: Final = frozenset({303, 40303})
-_KEYPATH: Final = frozenset({304, 40304})
-_COIN_INFO: Final = frozenset({305, 40305})
-_ECKEY: Final = frozenset({306, 40306})
-_ADDRESS: Final = frozenset({307, 40307})
-_OUTPUT: Final = frozenset({308, 40308})
-_SSKR: Final = frozenset({309, 40309})
-_PSBT: Final = frozenset({310, 40310})
-_ACCOUNT: Final = frozenset({311, 40311})
-
 # The tag of either generation is taken from either name. `envelope` and `xid` are left out: their
 # content may rightly begin with the same tag, so nothing may be stripped there.
 OWN_TAGS: Final = {
-    "seed": _SEED,
-    "crypto-seed": _SEED,
-    "crypto-bip39": _BIP39,
-    "hdkey": _HDKEY,
-    "crypto-hdkey": _HDKEY,
-    "keypath": _KEYPATH,
-    "crypto-keypath": _KEYPATH,
-    "coin-info": _COIN_INFO,
-    "coininfo": _COIN_INFO,
-    "crypto-coin-info": _COIN_INFO,
-    "eckey": _ECKEY,
-    "crypto-eckey": _ECKEY,
-    "address": _ADDRESS,
-    "crypto-address": _ADDRESS,
-    "output-descriptor": _OUTPUT,
-    "crypto-output": _OUTPUT,
-    "sskr": _SSKR,
-    "crypto-sskr": _SSKR,
-    "psbt": _PSBT,
-    "crypto-psbt": _PSBT,
-    "account-descriptor": _ACCOUNT,
-    "crypto-account": _ACCOUNT,
+    "seed": tags.SEED,
+    "crypto-seed": tags.SEED,
+    "crypto-bip39": tags.BIP39,
+    "hdkey": tags.HDKEY,
+    "crypto-hdkey": tags.HDKEY,
+    "keypath": tags.KEYPATH,
+    "crypto-keypath": tags.KEYPATH,
+    "coin-info": tags.COIN_INFO,
+    "coininfo": tags.COIN_INFO,
+    "crypto-coin-info": tags.COIN_INFO,
+    "eckey": tags.ECKEY,
+    "crypto-eckey": tags.ECKEY,
+    "address": tags.ADDRESS,
+    "crypto-address": tags.ADDRESS,
+    "output-descriptor": tags.OUTPUT,
+    "crypto-output": tags.OUTPUT,
+    "sskr": tags.SSKR,
+    "crypto-sskr": tags.SSKR,
+    "psbt": tags.PSBT,
+    "crypto-psbt": tags.PSBT,
+    "account-descriptor": tags.ACCOUNT,
+    "crypto-account": tags.ACCOUNT,
 }
 "Tags that stand for a type. Its name replaces them, yet some wallets write both."
 
