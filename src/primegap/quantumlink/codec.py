@@ -96,22 +96,18 @@ class Reader:
         position: of the first field, within the buffer.
     """
 
-    __slots__ = ("_buf", "_end", "_pos")
+    __slots__ = ("_buf", "_end", "position")
 
     def __init__(self, buf: bytes, position: int = 0) -> None:
         self._buf = buf
-        self._pos = position
+        self.position = position
+        "Where the next field starts; for looking at only."
         self._end = len(buf)
-
-    @property
-    def position(self) -> int:
-        """Bytes read so far."""
-        return self._pos
 
     @property
     def remaining(self) -> int:
         """Bytes not read yet."""
-        return self._end - self._pos
+        return self._end - self.position
 
     def varint(self, bits: int) -> int:
         """Read a canonical varint of 8, 16, 32 or 64 bits (wire 2.2).
@@ -119,24 +115,24 @@ class Reader:
         Raises:
             InvalidVarintError: it overflows `bits`, is too long or not in the shortest form.
         """
-        buf, pos, end = self._buf, self._pos, self._end
+        buf, pos, end = self._buf, self.position, self._end
         if pos < end and (value := buf[pos]) < 0x80:  # the common single byte
-            self._pos = pos + 1
+            self.position = pos + 1
             return value
         if bits >= 32 and pos + 4 <= end:
             # Up to four bytes, as in record numbers, offsets and lengths: they overflow nothing,
             # and one is too long exactly when its last byte is zero. All else takes the loop.
             low, second = value & 0x7F, buf[pos + 1]
             if 0 < second < 0x80:
-                self._pos = pos + 2
+                self.position = pos + 2
                 return low | second << 7
             third = buf[pos + 2]
             if second >= 0x80 and 0 < third < 0x80:
-                self._pos = pos + 3
+                self.position = pos + 3
                 return low | (second & 0x7F) << 7 | third << 14
             fourth = buf[pos + 3]
             if second >= 0x80 and third >= 0x80 and 0 < fourth < 0x80:
-                self._pos = pos + 4
+                self.position = pos + 4
                 return low | (second & 0x7F) << 7 | (third & 0x7F) << 14 | fourth << 21
         limit = (1 << bits) - 1
         value = 0
@@ -152,16 +148,16 @@ class Reader:
             if byte < 0x80:
                 if shift and not group:
                     raise InvalidVarintError("varint is not in its shortest form")
-                self._pos = pos
+                self.position = pos
                 return value
         raise InvalidVarintError("varint has too many bytes")
 
     def take(self, size: int) -> bytes:
         """Read `size` raw bytes."""
-        pos = self._pos
+        pos = self.position
         if size > self._end - pos:
             raise UnexpectedEofError(f"{size} bytes expected, {self._end - pos} left")
-        self._pos = pos + size
+        self.position = pos + size
         return self._buf[pos : pos + size]
 
     def rest(self) -> bytes:
@@ -170,10 +166,10 @@ class Reader:
 
     def u8(self) -> int:
         """Read one byte."""
-        pos = self._pos
+        pos = self.position
         if pos == self._end:
             raise UnexpectedEofError("1 bytes expected, 0 left")
-        self._pos = pos + 1
+        self.position = pos + 1
         return self._buf[pos]
 
     def u16(self) -> int:

@@ -224,8 +224,8 @@ def parse_frames_untrusted(body: bytes) -> Iterator[Frame]:
     Raises:
         RemoteError: at the first frame that does not decode.
     """
-    reader = Reader(body)
-    while reader.remaining:
+    reader, end = Reader(body), len(body)
+    while reader.position < end:
         yield _parse_frame(reader)
 
 

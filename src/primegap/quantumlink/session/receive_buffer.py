@@ -16,12 +16,14 @@ class ReceiveBuffer:
     """Reassembles a lane; the caller checks the credit, this class the final offset.
 
     The bytes from the consumed offset on lie in one buffer, zeros in the gaps. What was received
-    first stays: overlaps are not compared.
+    first stays: overlaps are not compared. A piece that comes while nothing else is held is kept as
+    it is: whoever reads everything as it comes gets it without a copy.
     """
 
-    __slots__ = ("_data", "_final", "_pieces", "_readable_stop", "consumed")
+    __slots__ = ("_data", "_final", "_pieces", "_readable_stop", "_whole", "consumed")
 
     def __init__(self) -> None:
+        self._whole = b""  # all that is held, if anything; the buffer below is empty then
         self._data = bytearray()
         self.consumed = 0
         "Offset of the next byte to be read; for looking at only."
@@ -37,7 +39,7 @@ class ReceiveBuffer:
     @property
     def highest(self) -> int:
         """Offset behind the highest byte received."""
-        return self.consumed + len(self._data)
+        return self.consumed + (len(self._whole) or len(self._data))
 
     @property
     def has_end(self) -> bool:
@@ -69,9 +71,14 @@ class ReceiveBuffer:
         if fin or self._final is not None:
             self._check_final(stop, fin=fin)
         if offset == self._readable_stop and not self._pieces.starts:  # the usual case: in order
-            self._data += payload
+            if self._whole or self._data:
+                self._unfold()
+                self._data += payload
+            else:
+                self._whole = payload
             self._readable_stop = stop
             return
+        self._unfold()
         start = max(offset, self._readable_stop)
         if start >= stop:
             return
@@ -97,16 +104,25 @@ class ReceiveBuffer:
     def read(self, max_bytes: int) -> bytes:
         """Consume and return up to `max_bytes` contiguous bytes."""
         size = min(max_bytes, self._readable_stop - self.consumed)
-        if size == len(self._data):
-            taken = bytes(self._data)
+        if size and size == len(self._whole):
+            taken, self._whole = self._whole, b""
         else:
-            taken = bytes(memoryview(self._data)[:size])
-        del self._data[:size]
+            self._unfold()
+            with memoryview(self._data) as data:
+                taken = bytes(data[:size])
+            del self._data[:size]
         self.consumed += size
         return taken
 
     def discard(self) -> None:
         """Drop what is buffered; the consumed offset stays (session section 6.10)."""
+        self._whole = b""
         self._data.clear()
         self._pieces.clear()
         self._readable_stop = self.consumed
+
+    def _unfold(self) -> None:
+        """Put what is held whole into the buffer."""
+        if self._whole:
+            self._data += self._whole
+            self._whole = b""

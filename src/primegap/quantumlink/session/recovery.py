@@ -130,7 +130,7 @@ class Recovery:
         self._time_threshold = TIME_THRESHOLD
         self._last_sent_s = 0.0
         self._has_probed = False
-        self._check_at_s: float | None = None  # before it a sweep finds nothing; None if unknown
+        self._check_at_s: float | None = None  # before it a sweep finds nothing
         self._acked_at_s: float | None = None  # when something was last acknowledged
 
     @property
@@ -166,9 +166,10 @@ class Recovery:
         if record is None:
             return False
         record.sent_at_s = self._last_sent_s = now_s
-        if not self._confirmed:
-            self._check_at_s = None
+        is_first = not self._confirmed
         self._confirmed[record.seq] = record
+        if is_first:
+            self._check_at_s = self.next_timeout_s()
         return True
 
     def refuse(self, write_id: int) -> SentRecord | None:
@@ -189,29 +190,33 @@ class Recovery:
         the record sent last among the covered ones. The wire does not tell how long the peer held
         its ACK back, so the delay is part of it.
         """
-        covered: list[tuple[SentRecord, bool]] = []
+        arrived: list[SentRecord] = []
+        late: list[SentRecord] = []
         for low, high in ranges:
-            for seq in _take_between(self._seqs, low, high):
-                record = self._tracked.pop(seq)
-                self._confirmed.pop(seq, None)
-                self._write_ids.pop(record.write_id, None)
-                self._bytes -= record.size
-                self._congestion.on_acknowledged(record, now_s)
-                covered.append((record, False))
-            for seq in _between(self._lost_seqs, low, high):
-                record = self._forget_loss(seq)
-                self._learn_order(record)
-                covered.append((record, True))
-        if not covered:
-            return covered
-        self._check_at_s = None
-        self._has_probed = False
-        self._acked_at_s = now_s
+            arrived += map(self._tracked.pop, _take_between(self._seqs, low, high))
+            late += map(self._forget_loss, _between(self._lost_seqs, low, high))
+        if not arrived and not late:
+            return []
+        covered: list[tuple[SentRecord, bool]] = []
+        for record in arrived:
+            self._bytes -= record.size
+            if record.sent_at_s is None:
+                del self._write_ids[record.write_id]
+            else:
+                del self._confirmed[record.seq]
+            covered.append((record, False))
+        for record in late:
+            self._learn_order(record)
+            covered.append((record, True))
         latest_s: float | None = None
         for record, _ in covered:
             self._highest_acked = max(self._highest_acked, record.seq)
-            if record.sent_at_s is not None and (latest_s is None or record.sent_at_s > latest_s):
-                latest_s = record.sent_at_s
+            sent_at_s = record.sent_at_s
+            if sent_at_s is not None and (latest_s is None or sent_at_s > latest_s):
+                latest_s = sent_at_s
+        self._congestion.on_acknowledged(arrived, now_s)
+        self._has_probed = False
+        self._acked_at_s = now_s
         if latest_s is not None:
             # A late ACK is a sample as good as any: every transmission has its own number. It
             # raises the time-out to what the path needs, so the next record is not lost too early.
@@ -219,6 +224,7 @@ class Recovery:
         # Whether something was overtaken is for the next sweep to see.
         is_gap = bool(self._seqs) and self._seqs[0] < self._highest_acked
         self._overtaken_at_s = now_s if is_gap else None
+        self._check_at_s = self.next_timeout_s()
         return covered
 
     def _learn_order(self, record: SentRecord) -> None:
@@ -229,9 +235,7 @@ class Recovery:
 
     def should_sweep(self, now_s: float) -> bool:
         """Tell whether `sweep` may have something to return."""
-        if not self._confirmed:
-            return False
-        return self._check_at_s is None or is_due(self._check_at_s, now_s)
+        return bool(self._confirmed) and is_due(self._check_at_s, now_s)
 
     def sweep(self, now_s: float) -> list[SentRecord]:
         """Return the records that must be sent again now.

@@ -206,7 +206,9 @@ class Stream:
         stop = frame.offset + len(frame.payload)
         if stop > MAX_U64:
             raise ProtocolViolationError("data ends beyond 2^64 - 1")
-        opening = self._check_opening(frame)
+        opening = None
+        if self.header is None or frame.opening is not None:
+            opening = self._check_opening(frame)
         if self._inbound_reset is None and not self.window.allows(stop, self._inbound.consumed):
             raise ProtocolViolationError("data beyond the credit of its stream")
         return opening
