@@ -131,7 +131,7 @@ def samples() -> dict[str, Screen]:
     """Return a screen of each kind by the name of the function that makes it."""
     paired = LinkState(1, "connected", True, "Companion", True, "0123-4567", False)
     alone = LinkState(1, "waiting", False, "", False, "", False)
-    info = SystemInfo((), True, True)
+    info = SystemInfo((), True, True, 1, (), simulator=False)
     account = Account.from_key(account_key(bytes(16), Network.REGTEST, 0), Network.REGTEST)
     address = account.address(Keychain.EXTERNAL, 0)
     return {

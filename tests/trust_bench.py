@@ -17,7 +17,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import IO, Any, Final
 
 import pytest
 from typing_extensions import override
@@ -26,11 +26,10 @@ from primegap.device.panel.automation import Automation
 from primegap.device.panel.port import DeveloperPort
 from primegap.device.panel.service import offer
 from primegap.device.panel.state import PanelState
-from primegap.keyos.channel import Channel, channel_pair
 from primegap.keyos.core.builtin import builtin_manifests
 from primegap.keyos.core.journal import Journal
 from primegap.keyos.core.order import Runtime
-from primegap.keyos.core.supervisor import Running, Supervisor, Supply
+from primegap.keyos.core.supervisor import Supervisor, Supply
 from primegap.keyos.link.service import LinkService
 from primegap.keyos.manifest import PermissionTable
 from primegap.keyos.process import Process
@@ -75,16 +74,22 @@ class Played:
     def __init__(self, role: str) -> None:
         self.role = role
         self.pid = 0
-        self.stderr = None
         self.status = KILLED
         self.task: asyncio.Task[None]
-        self.ended = os.eventfd(0)
+        self.pidfd = os.eventfd(0)
+        silent, end = os.pipe()
+        os.close(end)
+        self.stderr: IO[bytes] = os.fdopen(silent, "rb")
 
     def kill(self) -> None:
         self.task.cancel()
 
     def wait(self) -> int:
         return self.status
+
+    def close(self) -> None:
+        os.close(self.pidfd)
+        self.stderr.close()
 
 
 class Bench(Supervisor):
@@ -107,7 +112,11 @@ class Bench(Supervisor):
         self.links: list[LinkService] = []
         self._puppets = puppets
         self._arrivals: dict[str, asyncio.Queue[Process]] = {}
-        self._entries: dict[str, Entry] = {"panel": self._play_panel, **(entries or {})}
+        self._entries: dict[str, Entry] = {
+            "panel": self._play_panel,
+            "radio": self._play_radio,
+            **(entries or {}),
+        }
         self._ended: set[Played] = set()
         config = {"network": network}
         super().__init__(
@@ -144,50 +153,20 @@ class Bench(Supervisor):
         self._arrivals.setdefault(process.role, asyncio.Queue()).put_nowait(process)
         await asyncio.Event().wait()
 
+    async def _play_radio(self, process: Process) -> None:
+        self._chips_end = process.take_socket("host")
+        await asyncio.Event().wait()
+
     @override
-    def _start(self, role: str, extra: dict[str, socket.socket] | None = None) -> None:
-        manifest = self._table.manifests[role]
-        control, their_control = channel_pair()
-        fds = {"control": their_control.detach()}
-        service = None
-        if manifest.servers:
-            service, theirs = channel_pair()
-            fds["service"] = theirs.detach()
-        data = self._folder(manifest)
-        order = {
-            "role": role,
-            "development": self._development,
-            "config": self._supplies.get(role, Supply()).config,
-            "fds": fds,
-        }
-        process = Process(order, data=str(data or "/nowhere"), loop=self._loop)
-        played = Played(role)
-        running = Running(
-            manifest,
-            self._router.process_started(role),
-            cast("Any", played),
-            played.ended,
-            control=None,  # type: ignore[arg-type]
-            service=None,
-            started_s=self._loop.time(),
-        )
-        running.control = Channel(
-            control,
-            on_datagram=lambda data, fds: self._control_frame(running, data, fds),
-            on_closed=lambda: self._channel_lost(running),
-        )
-        if service is not None:
-            running.service = Channel(
-                service,
-                on_datagram=lambda data, fds: self._service_frame(role, data, fds),
-                on_closed=lambda: self._channel_lost(running),
-            )
-        self._starts[role] += 1
-        self._running[role] = running
-        self.processes[role] = process
-        self._loop.add_reader(played.ended, self._exited, running)
+    def spawn(self, order: dict[str, Any]) -> Played:
+        fds = {name: os.dup(fd) for name, fd in order["fds"].items()}
+        data = str(order["data"] or "/nowhere")
+        process = Process({**order, "fds": fds}, data=data, loop=self._loop)
+        played = Played(process.role)
+        self.processes[process.role] = process
         played.task = self._loop.create_task(self._play(process, played))
         self._ended.add(played)
+        return played
 
     async def _play(self, process: Process, played: Played) -> None:
         entry = self._entries.get(process.role)
@@ -196,7 +175,7 @@ class Bench(Supervisor):
         if entry is None and process.role in self._puppets:
             entry = self._play_puppet
         if entry is None:
-            module, _, function = self._table.manifests[process.role].entry.partition(":")
+            module, _, function = self.table.manifests[process.role].entry.partition(":")
             entry = getattr(importlib.import_module(module), function)
         try:
             await process.run(entry)
@@ -209,10 +188,10 @@ class Bench(Supervisor):
             while isinstance(error, BaseExceptionGroup):
                 error = error.exceptions[0]
             self.journal.line(process.role, f"crashed: {type(error).__name__}: {error}")
-            self._running[process.role].last_line = f"{type(error).__name__}: {error}"
+            self.running[process.role].last_line = f"{type(error).__name__}: {error}"
         finally:
             await self._bury(process)
-            os.eventfd_write(played.ended, 1)
+            os.eventfd_write(played.pidfd, 1)
             self._ended.discard(played)
 
     async def _bury(self, process: Process) -> None:
@@ -229,19 +208,6 @@ class Bench(Supervisor):
             os.close(process._fds["service"])
         await asyncio.sleep(0)
 
-    @override
-    def _start_radio(self) -> None:
-        ours, chips = channel_pair()
-        self._chips_end = chips
-        self._radio_host_end = ours
-        self._give_radio()
-
-    @override
-    async def _stop_radio(self) -> None:
-        if self._radio_host_end is not None:
-            self._radio_host_end.close()
-            self._radio_host_end = None
-
     # -- for tests ------------------------------------------------------------------------------
 
     async def puppet(self, role: str) -> Process:
@@ -252,7 +218,7 @@ class Bench(Supervisor):
 
     def kill(self, role: str) -> None:
         """End a process without warning."""
-        self._running[role].popen.kill()
+        self.running[role].child.kill()
 
     @property
     def alive(self) -> bool:
@@ -328,14 +294,10 @@ class Bench(Supervisor):
         for played in list(self._ended):
             await asyncio.wait({played.task}, timeout=5)
         for _ in range(100):
-            if not self._running:
+            if not self.running:
                 break
             await asyncio.sleep(0.01)
-        for channel in list(self._connections.values()):
-            channel.close()
-        await asyncio.sleep(0)
-        if self._radio_host_end is not None:
-            self._radio_host_end.close()
+        self.radio.drop_pipe()
         with contextlib.suppress(AttributeError):
             self._chips_end.close()
 

@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
+from tests.e2e.hostile.attacker import SEAL_EXEC
 from tests.e2e.hostile.vault_api import MESSAGES
 from tests.e2e.sandbox_support import HERE, Device, Role, running_device, status_of
 
-from primegap.keyos.channel import MAX_QUEUED_FRAMES
+from primegap.keyos.channel import ALL_SEALS, MAX_QUEUED_FRAMES
 from primegap.keyos.core.router import MAX_CONNECTIONS, MAX_PENDING_PER_CALLER
 
 GRANTED: Final = [name for name in MESSAGES if name != "Secret"]
@@ -43,7 +44,7 @@ ATTACKS: Final = (
     "wait-for-late",
 )
 QUICK_S: Final = 1.0  # for a call of the bystander; on an idle machine it takes a few ms
-DENIED, BUSY, MALFORMED = "ERROR 1", "ERROR 3", "ERROR 5"
+DENIED, BUSY, MALFORMED, TOO_LARGE = "ERROR 1", "ERROR 3", "ERROR 5", "ERROR 10"
 
 
 @dataclass
@@ -233,6 +234,9 @@ def test_only_fully_sealed_memory_objects_pass(attacked: Attacked) -> None:
     assert found.pop("map what was sent") == "EPERM"
     assert found.pop("seal while mapped") == "EBUSY"
     assert found.pop("usable")
+    assert found.pop("one byte too large") == TOO_LARGE
+    if not ALL_SEALS & SEAL_EXEC:  # Linux before 6.3
+        del found["a program"]
     assert found.pop("5 descriptors") == "closed"
     assert found.pop("60 descriptors") == "closed"
     assert set(found.values()) == {MALFORMED}

@@ -9,7 +9,7 @@ import pkgutil
 import pytest
 
 import primegap.keyos.api as api_package
-from primegap.keyos.core.builtin import builtin_manifests
+from primegap.keyos.core.builtin import builtin_manifests, builtin_table
 from primegap.keyos.errors import ManifestError
 from primegap.keyos.manifest import PermissionTable, parse_manifest_untrusted
 from primegap.keyos.messages import Request
@@ -87,3 +87,14 @@ def test_the_typed_messages_agree_with_the_manifests() -> None:
             if inspect.isclass(member) and issubclass(member, Request) and member is not Request:
                 typed[member.server, name] = member.message_id
     assert typed == declared
+
+
+def test_the_sizes_that_messages_and_manifests_allow_agree() -> None:
+    table = builtin_table()
+    for module in pkgutil.iter_modules(api_package.__path__):
+        for member in vars(importlib.import_module(f"primegap.keyos.api.{module.name}")).values():
+            if inspect.isclass(member) and issubclass(member, Request) and member is not Request:
+                if table.owner(member.server) is None:
+                    continue
+                limit = table.object_limit(member.server, member.message_id)
+                assert member.max_bytes == limit, member.__name__

@@ -77,7 +77,7 @@ async def test_no_picture_stops_the_camera(device: Bench) -> None:
             await device.press("ok", "check")
             await device.wait("scanning")
         assert verdict in ("read", "nothing", "unreadable")
-    assert device._starts["camera"] == device._starts["bitcoin"] == 1
+    assert device.starts["camera"] == device.starts["bitcoin"] == 1
     await held_up(device, qr_picture("bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080"))
     await device.wait("address-foreign")
 
@@ -129,7 +129,7 @@ async def test_no_answer_of_the_camera_stops_the_app(tmp_path: Path) -> None:
         await device.press("app:bitcoin")
         lies: list[Message | RequestError] = [camera.Code(text) for text in TEXTS]
         lies += [
-            core.SystemInfo((), True, True),  # not an answer to this at all
+            core.SystemInfo((), True, True, 1, (), False),  # not an answer to this at all
             RequestError(Status.BUSY, "\u202e\n" * 50),
             RequestError(Status.FAILED, ""),
         ]
@@ -144,7 +144,7 @@ async def test_no_answer_of_the_camera_stops_the_app(tmp_path: Path) -> None:
                         with contextlib.suppress(DeviceError):
                             await device.finger.press(WAY_BACK.get(shown, ""), timeout_s=0)
                         await asyncio.sleep(0.02)
-        assert device._starts["bitcoin"] == 1
+        assert device.starts["bitcoin"] == 1
         await device.press("check")
         await device.wait("scanning")
         device.kill("camera")  # while somebody waits for it

@@ -230,7 +230,7 @@ async def test_a_pairing_that_cannot_be_stored_is_none(
     await device.wait("pairing")
     with pytest.raises(QuantumLinkError):
         await phone.client.request(system.RequestPassportDetails, Empty(), timeout_s=5)
-    assert device._starts["link"] == 1
+    assert device.starts["link"] == 1
     monkeypatch.setattr("primegap.keyos.storage.sealed.write_file", write_file)
     assert not peer_on_disk(tmp_path)
 
@@ -262,7 +262,7 @@ async def test_garbage_from_the_air_changes_nothing(
         await port.send(os.urandom(1 + number % 244))
     await asyncio.sleep(0.2)
     assert device.shown()["id"] == "pairing"
-    assert device._starts["link"] == 1
+    assert device.starts["link"] == 1
     assert not peer_on_disk(tmp_path)
     await port.close()
 
@@ -449,8 +449,8 @@ async def test_hostile_calls_end_and_kill_nothing(device: Bench, phone: Phone) -
                     while await stream.reader.read():
                         pass
             stream.reset(0)
-    assert device._starts["bitcoin"] == 1
-    assert device._starts["link"] == 1
+    assert device.starts["bitcoin"] == 1
+    assert device.starts["link"] == 1
     assert device.shown()["id"] == "home"
 
 
@@ -571,7 +571,7 @@ async def test_an_app_that_lies_to_the_link_hurts_itself(hollow: Bench, radio: R
     assert any(isinstance(result, RequestError) for result in twice)
     with pytest.raises(QuantumLinkError):
         await again
-    assert hollow._starts["link"] == 1
+    assert hollow.starts["link"] == 1
     await phone.close()
 
 
@@ -612,7 +612,7 @@ async def test_state_that_cannot_be_read_means_nobody_is_paired_and_nothing_shar
         await device.wait("home")
         await paired(device, phone)
         await share(device, phone)
-        assert device._starts["link"] == device._starts["bitcoin"] == 1
+        assert device.starts["link"] == device.starts["bitcoin"] == 1
         assert "beginning anew" in device.journal.text
         await phone.close()
 
@@ -633,7 +633,7 @@ async def test_storage_that_fails_is_said_and_tried_again(
         (tmp_path / "link/link").rmdir()
         await asyncio.sleep(0.3)
         await offered(device)
-        assert device._starts["link"] == 1
+        assert device.starts["link"] == 1
 
 
 @pytest.mark.guarantee("L-5", "S-9", tried="another seed after an erased one")
@@ -724,7 +724,7 @@ async def test_the_secrets_of_a_day_stand_in_no_line(
         key = account_private_key(entropy, Network.REGTEST, 0).partition("]")[2]
         secrets = [PIN, key, entropy.hex(), offer, " ".join(words), " ".join(words[:3])]
         secrets += [f"'{word}'" for word in words]
-        secrets += [app_seed(m.app_id, entropy).hex() for m in device._table.manifests.values()]
+        secrets += [app_seed(m.app_id, entropy).hex() for m in device.table.manifests.values()]
         secrets += [psbt.hex(), own.account.external, "tprv", "wpkh("]
         for secret in secrets:
             assert secret not in told

@@ -171,9 +171,9 @@ async def test_a_confirmation_opens_one_key_once_for_one_process_and_content(
     stored(tmp_path)
     async with bench(tmp_path, puppets=("ui", "bitcoin")) as device:
         ui = await screen_of(device)
-        device._start("bitcoin")
+        device.start("bitcoin")
         app = await device.puppet("bitcoin")
-        instance = device._running["bitcoin"].instance
+        instance = device.running["bitcoin"].instance
 
         def take(
             network: str = "regtest",
@@ -214,7 +214,7 @@ async def test_a_confirmation_opens_one_key_once_for_one_process_and_content(
         app = await device.puppet("bitcoin")
         assert (await refusal(take(confirmation=bytes(16)))).status is Status.DENIED
         # After a lock.
-        instance = device._running["bitcoin"].instance
+        instance = device.running["bitcoin"].instance
         await report(confirmation=b"x" * 16, instance=instance)
         await ui.call(security.Logout())
         await ui.call(security.GetState())  # answered by the process that comes after
@@ -232,7 +232,7 @@ async def test_what_waits_for_the_unlock_waits_and_nothing_is_served_after_a_loc
     stored(tmp_path)
     async with bench(tmp_path, puppets=("ui", "bitcoin")) as device:
         ui = await screen_of(device)
-        device._start("bitcoin")
+        device.start("bitcoin")
         app = await device.puppet("bitcoin")
         waiting: list[asyncio.Task[Any]] = [
             asyncio.create_task(app.call(security.GetAppSeed(), security.AppSeed)),
@@ -260,7 +260,7 @@ async def test_an_app_may_send_the_screens_messages_to_nobody(tmp_path: Path) ->
     stored(tmp_path)
     async with bench(tmp_path, puppets=("ui", "bitcoin")) as device:
         await screen_of(device)
-        device._start("bitcoin")
+        device.start("bitcoin")
         app = await device.puppet("bitcoin")
         for request in (
             security.GetState(),

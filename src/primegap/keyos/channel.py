@@ -26,7 +26,33 @@ if TYPE_CHECKING:
 
 F_ADD_SEALS: Final = 1033
 F_GET_SEALS: Final = 1034
-ALL_SEALS: Final = 0x0001 | 0x0002 | 0x0004 | 0x0008  # seal, shrink, grow, write
+_SEAL_WRITE_GROW_SHRINK_SEAL: Final = 0x0008 | 0x0004 | 0x0002 | 0x0001
+_SEAL_EXEC: Final = 0x0020  # the kernel's own, with MFD_NOEXEC_SEAL
+_MFD_NOEXEC_SEAL: Final = 0x0008
+
+
+def _create_object() -> int:
+    flags = os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING
+    try:
+        return os.memfd_create("primegap", flags | _MFD_NOEXEC_SEAL)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # EINVAL: a kernel before Linux 6.3
+            raise
+        return os.memfd_create("primegap", flags)
+
+
+def _all_seals() -> int:
+    """Return the seals that this kernel has, found by trying."""
+    fd = _create_object()
+    try:
+        return _SEAL_WRITE_GROW_SHRINK_SEAL | fcntl.fcntl(fd, F_GET_SEALS)
+    finally:
+        os.close(fd)
+
+
+ALL_SEALS: Final = _all_seals()
+"""Seals of every object on its way: nobody, its maker included, can change its bytes, its size, its
+seals or, from Linux 6.3, make it a program."""
 MAX_QUEUED_FRAMES: Final = 256  # frames waiting in user space for a slow reader: then it is cut off
 MAX_RECEIVED_FDS: Final = 4  # room in the ancillary buffer; more than one is refused and closed
 _READ_BURST: Final = 32  # frames taken in one turn of the loop, so that no channel starves another
@@ -36,34 +62,40 @@ def seal_object(payload: bytes) -> int:
     """Return a descriptor of a sealed memory object with these bytes; the caller closes it."""
     if len(payload) > MAX_OBJECT_BYTES:
         raise FrameError("payload is larger than an object may be")
-    fd = os.memfd_create("primegap", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    fd = _create_object()
     try:
         view = memoryview(payload)
         while view:
             view = view[os.write(fd, view) :]
-        fcntl.fcntl(fd, F_ADD_SEALS, ALL_SEALS)
+        fcntl.fcntl(fd, F_ADD_SEALS, _SEAL_WRITE_GROW_SHRINK_SEAL)
     except BaseException:
         os.close(fd)
         raise
     return fd
 
 
-def check_object(fd: int) -> int:
+def check_object(fd: int, limit: int = MAX_OBJECT_BYTES) -> int:
     """Return the size of a received memory object; raise FrameError unless it is fully sealed."""
     try:
         if fcntl.fcntl(fd, F_GET_SEALS) & ALL_SEALS != ALL_SEALS:
             raise FrameError("memory object is not sealed")
-        size = os.fstat(fd).st_size
+        found = os.fstat(fd)
+        if ALL_SEALS & _SEAL_EXEC and found.st_mode & 0o111:
+            raise FrameError("memory object is a program")
+        size = found.st_size
     except OSError as error:
         raise FrameError("descriptor is not a memory object") from error
-    if size > MAX_OBJECT_BYTES:
+    if size > limit:
         raise FrameError("memory object is too large")
     return size
 
 
-def read_object(fd: int) -> bytes:
-    """Return a private copy of a sealed object's bytes; raise FrameError when it is not sealed."""
-    size = check_object(fd)
+def read_object(fd: int, limit: int = MAX_OBJECT_BYTES) -> bytes:
+    """Return a private copy of a sealed object's bytes; raise FrameError when it is not sealed.
+
+    The object is read, never mapped: whatever it is, its maker cannot make the reader fault.
+    """
+    size = check_object(fd, limit)
     chunks = bytearray()
     while len(chunks) < size:
         chunk = os.pread(fd, size - len(chunks), len(chunks))
@@ -117,6 +149,11 @@ class Channel:
         self._closed = False
         sock.setblocking(False)
         self._loop.add_reader(sock.fileno(), self._readable)
+
+    @property
+    def sock(self) -> socket.socket:
+        """The socket of this end, for options; it belongs to the channel."""
+        return self._sock
 
     @property
     def closed(self) -> bool:

@@ -19,6 +19,7 @@ import cbor2
 from typing_extensions import override
 
 from primegap.keyos.errors import FrameError
+from primegap.keyos.frame import DEFAULT_OBJECT_BYTES
 
 M = TypeVar("M", bound="Message")
 
@@ -73,6 +74,8 @@ class Request(Message):
     repeats: ClassVar[bool] = False
     """Whether a client asks again when the service restarts before it answered: only for requests
     that change nothing."""
+    max_bytes: ClassVar[int] = DEFAULT_OBJECT_BYTES
+    "Largest payload of this request and of its reply; above the default, the manifest says so too."
 
 
 @functools.cache

@@ -16,6 +16,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from primegap.keyos.api.core import LaunchApp
 from primegap.keyos.channel import Channel, close_fds, read_object, split_payload
 from primegap.keyos.errors import (
     ChannelBrokenError,
@@ -26,6 +27,7 @@ from primegap.keyos.errors import (
 )
 from primegap.keyos.frame import (
     CALLER,
+    DEFAULT_OBJECT_BYTES,
     MAX_LOG_LINE,
     Caller,
     Frame,
@@ -60,12 +62,12 @@ def _error_frame(correlation: int, status: Status, detail: str) -> Frame:
     )
 
 
-def _take_payload(frame: Frame, fds: list[int]) -> bytes:
-    """Return the payload, inline or from its object; closes the descriptors."""
+def _take_payload(frame: Frame, fds: list[int], limit: int) -> bytes:
+    """Return the payload, inline or from its object of at most `limit` bytes; closes them."""
     try:
         if frame.objects != len(fds):
             raise FrameError("descriptor count")
-        return read_object(fds[0]) if fds else frame.payload
+        return read_object(fds[0], limit) if fds else frame.payload
     finally:
         close_fds(fds)
 
@@ -263,7 +265,8 @@ class Process:
         if request.server.startswith(APP_SERVERS):
             payload = await self._app_calls(connection).call(request.message_id, body)
         else:
-            payload = _take_payload(*await connection.call_raw(request.message_id, body))
+            frame, fds = await connection.call_raw(request.message_id, body)
+            payload = _take_payload(frame, fds, request.max_bytes)
         result: R = decode_message_untrusted(request.reply, payload)  # type: ignore[assignment]
         return result
 
@@ -271,7 +274,8 @@ class Process:
         from primegap.keyos.between.calls import AppCalls
 
         async def send(message_id: int, payload: bytes) -> bytes:
-            return _take_payload(*await connection.call_raw(message_id, payload))
+            frame, fds = await connection.call_raw(message_id, payload)
+            return _take_payload(frame, fds, DEFAULT_OBJECT_BYTES)
 
         if connection.app_calls is None:
             assert connection.owner is not None
@@ -300,6 +304,17 @@ class Process:
             close_fds(fds)
             raise RequestError(Status.FAILED, "core sent no socket")
         return socket.socket(fileno=fds[0])
+
+    async def launch_app(self, app_id: bytes, image: bytes = b"") -> None:
+        """Ask core to start an app: an installed one with the image that runs, byte for byte.
+
+        Raises:
+            RequestError: core refuses (see `LaunchApp`).
+        """
+        connection = await self.connect(LaunchApp.server)
+        words = (int.from_bytes(app_id[:8], "big"), int.from_bytes(app_id[8:], "big"), 0, 0)
+        _, fds = await connection.call_raw(LaunchApp.message_id, image, words=words)
+        close_fds(fds)
 
     # -- service --------------------------------------------------------------------------------
 
@@ -368,7 +383,9 @@ class Process:
 
     async def _answer(self, caller: Caller, frame: Frame, fds: list[int]) -> None:
         try:
-            reply = await self._reply_to(caller, frame, _take_payload(frame, fds))
+            known = self._handlers.get(frame.message_id)
+            limit = DEFAULT_OBJECT_BYTES if known is None else known[0].max_bytes
+            reply = await self._reply_to(caller, frame, _take_payload(frame, fds, limit))
             inline, fd = split_payload(reply)
         except (FrameError, ChannelBrokenError):
             self._reply(_error_frame(frame.correlation, Status.MALFORMED, ""), None)

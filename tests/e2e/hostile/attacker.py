@@ -21,11 +21,13 @@ from tests.e2e.hostile.wire import Control, Wire, header
 
 from primegap.keyos.channel import ALL_SEALS, F_ADD_SEALS, MAX_QUEUED_FRAMES
 from primegap.keyos.errors import Status
-from primegap.keyos.frame import MAX_FRAME_BYTES, MAX_OBJECT_BYTES, Frame, Kind, encode_frame
+from primegap.keyos.frame import DEFAULT_OBJECT_BYTES, MAX_FRAME_BYTES, Frame, Kind, encode_frame
 
 if TYPE_CHECKING:
     from primegap.keyos.process import Process
 
+MFD_NOEXEC_SEAL: Final = 0x0008
+SEAL_EXEC: Final = 0x0020
 SO_PASSRIGHTS: Final = 83
 PING: Final = MESSAGES["Ping"]
 TAKE: Final = MESSAGES["Take"]
@@ -98,8 +100,9 @@ def headers(control: Control) -> dict[str, Any]:
 # -- descriptors ---------------------------------------------------------------------------------
 
 
-def memory_object(size: int, seals: int) -> int:
-    descriptor = os.memfd_create("attack", os.MFD_ALLOW_SEALING)
+def memory_object(size: int, seals: int, *, program: bool = False) -> int:
+    no_program = 0 if program or not ALL_SEALS & SEAL_EXEC else MFD_NOEXEC_SEAL
+    descriptor = os.memfd_create("attack", os.MFD_ALLOW_SEALING | no_program)
     os.write(descriptor, cbor2.dumps([bytes(size)]))
     fcntl.fcntl(descriptor, F_ADD_SEALS, seals)
     return descriptor
@@ -118,7 +121,8 @@ def descriptors(control: Control) -> dict[str, Any]:
         "no shrink seal": memory_object(5000, ALL_SEALS & ~2),
         "no seal on seals": memory_object(5000, ALL_SEALS & ~1),
         "only future writes": memory_object(5000, (ALL_SEALS & ~8) | 16),
-        "one byte too large": memory_object(MAX_OBJECT_BYTES - 5, ALL_SEALS),
+        "one byte too large": memory_object(DEFAULT_OBJECT_BYTES - 5, ALL_SEALS),
+        "a program": memory_object(5000, ALL_SEALS, program=True),
         "pipe": pipe_read,
         "regular file": os.open(own, os.O_RDONLY),
         "path": path_only,

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from primegap.keyos.messages import Message, Request
 
 SERVER = "os/link"
+MAX_CALL_BYTES: Final = (1 << 20) + (64 << 10)  # a PSBT of 1 MiB and what stands around it
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +104,7 @@ class NextCall(Request):
 
     server: ClassVar[str] = SERVER
     message_id: ClassVar[int] = 6
+    max_bytes: ClassVar[int] = MAX_CALL_BYTES
     reply: ClassVar[type[Message]] = RemoteCall
 
 
@@ -112,6 +114,7 @@ class Answer(Request):
 
     server: ClassVar[str] = SERVER
     message_id: ClassVar[int] = 7
+    max_bytes: ClassVar[int] = MAX_CALL_BYTES
 
     call: int
     body: bytes = field(repr=False)
@@ -123,6 +126,7 @@ class SendEvent(Request):
 
     server: ClassVar[str] = SERVER
     message_id: ClassVar[int] = 8
+    max_bytes: ClassVar[int] = MAX_CALL_BYTES
 
     call: int
     body: bytes = field(repr=False)

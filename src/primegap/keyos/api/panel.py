@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from primegap.keyos.messages import Message, Request
 
 SERVER = "hw/panel"
 LIST, INSTALL, REMOVE = "list", "install", "remove"
 "Kinds of jobs that a developer's computer can have for the device."
+MAX_FRAME_BYTES: Final = 2 << 20  # 480 x 800 RGB and the screen's tree
+MAX_JOB_BYTES: Final = (8 << 20) + 4096  # the largest bundle
+MAX_PICTURE_BYTES: Final = (2 << 20) + 4096  # what the page takes, and what CBOR puts around it
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,7 @@ class ShowFrame(Request):
 
     server: ClassVar[str] = SERVER
     message_id: ClassVar[int] = 1
+    max_bytes: ClassVar[int] = MAX_FRAME_BYTES
     reply: ClassVar[type[Message]] = Shown
 
     number: int
@@ -99,6 +103,7 @@ class NextPicture(Request):
 
     server: ClassVar[str] = SERVER
     message_id: ClassVar[int] = 3
+    max_bytes: ClassVar[int] = MAX_PICTURE_BYTES
     reply: ClassVar[type[Message]] = Picture
 
 
@@ -131,6 +136,7 @@ class NextAppJob(Request):
 
     server: ClassVar[str] = SERVER
     message_id: ClassVar[int] = 5
+    max_bytes: ClassVar[int] = MAX_JOB_BYTES
     reply: ClassVar[type[Message]] = AppJob
 
 

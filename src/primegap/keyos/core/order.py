@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from primegap.keyos.manifest import Manifest
 
-FIRST_UID: Final = 61184  # 61184-65519: the range that systemd leaves to dynamic users of services
 _LOADER_CACHE: Final = "/etc/ld.so.cache"
 
 
@@ -85,6 +84,7 @@ def launch_order(
         "data": None if data is None else str(data),
         "uid": uid,
         "devices": devices,
+        "image": fds.get("image"),
         "fds": fds,
         "keep_fds": list(fds.values()),
         "development": development,

@@ -23,14 +23,14 @@ MAX_FOLDER_ENTRIES: Final = 1024  # also bounds the work of one look
 class Quotas:
     """The folders of apps and which of them are over quota."""
 
-    def __init__(self, folders: Mapping[str, Path]) -> None:
-        self._folders = folders
+    def __init__(self, folders: Mapping[str, Path] | None = None) -> None:
+        self.folders: dict[str, Path] = dict(folders or {})
         self.over: set[str] = set()
         "Roles that are over quota; changed by `check` only."
 
     def check(self) -> tuple[set[str], set[str]]:
         """Look at every folder; return the roles that went over quota and those that came back."""
-        over = {role for role, folder in self._folders.items() if is_over(folder)}
+        over = {role for role, folder in list(self.folders.items()) if is_over(folder)}
         went, came_back = over - self.over, self.over - over
         self.over = over
         return went, came_back

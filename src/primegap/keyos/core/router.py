@@ -29,9 +29,11 @@ MAX_PENDING_PER_SERVER: Final = 128  # one queue page of the original (P-10)
 MAX_PENDING_PER_CALLER: Final = 32  # at one server, so that no app fills its queue (X-3)
 MAX_PARKED: Final = 64  # requests that wait for the person, as in the original (section 2.6)
 MAX_PARKED_PER_CALLER: Final = 8  # so that no app fills the table (X-3)
-MAX_REFUSED_KINDS: Final = (
-    1024  # the names and ids in the count of refusals are the callers' choice
-)
+MAX_LENT_BYTES: Final = 16 << 20
+"""In memory objects of one process's requests that wait: as large as the largest single object, and
+sixteen of the usual ones. Their memory belongs to whoever holds a descriptor (X-3)."""
+MAX_REFUSED_KINDS: Final = 1024  # names and ids in the count of refusals are the callers' choice
+_KINDS: Final = frozenset(Kind)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +76,15 @@ class DropParked:
     number: int
 
 
-Action = ToService | ToClient | CloseConnection | Park | DropParked
+@dataclass(frozen=True, slots=True)
+class ChangeFilter:
+    """The rights of a connection changed: put them into the kernel's filter (P-9)."""
+
+    connection: int
+    message_ids: frozenset[int]
+
+
+Action = ToService | ToClient | CloseConnection | Park | DropParked | ChangeFilter
 
 
 @dataclass(slots=True)
@@ -93,6 +103,10 @@ class _Pending:
     correlation: int
     role: str
     "The caller, which the request counts against until the service has answered."
+    server: str
+    message_id: int
+    lent: int
+    "Bytes of its memory object."
     group: str | None = None
     "Subgroup of the message, when the person had to grant it."
     cancelled: bool = False
@@ -106,6 +120,7 @@ class _Parked:
     role: str
     group: str
     frame: Frame
+    lent: int
     gone: bool = False
     "Sender, server or connection is gone: an answer changes nothing; it only frees the place."
 
@@ -125,6 +140,8 @@ class Router:
         self._parked: dict[int, _Parked] = {}
         self._granted: set[tuple[str, str]] = set()
         "(role, subgroup) that the broker has granted."
+        self._denied: set[tuple[int, str]] = set()
+        "(instance, subgroup) that the broker has denied: not asked again, and shut in the kernel."
         self.refused: Counter[tuple[str, str, int]] = Counter()
         "Denied (role, server, message id), for the journal and for tests."
 
@@ -141,6 +158,7 @@ class Router:
     def process_gone(self, instance: int) -> list[Action]:
         """Forget a process: its callers get an error, its own requests are cancelled (X-1)."""
         role = self._instances.pop(instance)
+        self._denied = {entry for entry in self._denied if entry[0] != instance}
         actions: list[Action] = []
         if self._running.get(role) == instance:
             del self._running[role]
@@ -186,6 +204,30 @@ class Router:
         self._connections[number] = _Connection(instance, role, server, owner)
         return number
 
+    def rights(self, number: int) -> frozenset[int]:
+        """Return the message ids that may be sent on a connection, or be asked about."""
+        connection = self._connections[number]
+        return frozenset(
+            message_id
+            for message_id in self._table.declared(connection.role, connection.server)
+            if self._group_if_denied(connection, message_id) is None
+        )
+
+    def _group_if_denied(self, connection: _Connection, message_id: int) -> str | None:
+        """Return the subgroup of a message that needs a grant which was denied."""
+        if self._table.judge(connection.role, connection.server, message_id) is not Verdict.ASK:
+            return None
+        group = self._table.subgroup(connection.server, message_id)
+        return group if (connection.instance, group) in self._denied else None
+
+    def _filters(self, role: str) -> list[Action]:
+        """Put the present rights of a role into the kernel."""
+        return [
+            ChangeFilter(number, self.rights(number))
+            for number, connection in self._connections.items()
+            if connection.role == role
+        ]
+
     def connection_closed(self, number: int) -> list[Action]:
         """The holder closed its end: cancel what it still waits for."""
         connection = self._connections.pop(number, None)
@@ -217,8 +259,8 @@ class Router:
 
     # -- frames ---------------------------------------------------------------------------------
 
-    def client_frame(self, number: int, frame: Frame) -> list[Action]:
-        """Judge a frame that the holder of a connection sent."""
+    def client_frame(self, number: int, frame: Frame, lent: int = 0) -> list[Action]:
+        """Judge a frame that the holder of a connection sent, with `lent` bytes in its object."""
         connection = self._connections.get(number)
         if connection is None:
             return []
@@ -234,36 +276,66 @@ class Router:
         ):
             return [ToClient(number, _error(frame.correlation, Status.MALFORMED))]
         verdict = self._table.judge(connection.role, connection.server, frame.message_id)
-        if verdict is Verdict.DENY:
-            self._note_refusal(connection.role, connection.server, frame.message_id)
-            return [ToClient(number, _error(frame.correlation, Status.DENIED))]
+        if verdict is Verdict.DENY or self._group_if_denied(connection, frame.message_id):
+            return self._deny(number, frame.message_id, frame.correlation)
+        if lent > self._table.object_limit(connection.server, frame.message_id):
+            return [ToClient(number, _error(frame.correlation, Status.TOO_LARGE))]
         group = None
         if verdict is Verdict.ASK:
             group = self._table.subgroup(connection.server, frame.message_id)
             assert group is not None  # the table asks about nothing else
             if (connection.role, group) not in self._granted:
-                return self._park(number, connection, group, frame)
-        return self._deliver(number, connection, frame, group)
+                return self._park(number, connection, group, frame, lent)
+        return self._deliver(number, connection, frame, lent, group)
+
+    def cut_frame(self, number: int, kind: int, message_id: int, correlation: int) -> list[Action]:
+        """Answer a frame that the kernel's filter cut: the second lock held."""
+        connection = self._connections.get(number)
+        if connection is None or kind not in _KINDS:
+            return []
+        if (
+            kind != Kind.REQUEST
+            or correlation in connection.pending
+            or self._find_parked(number, correlation) is not None
+        ):
+            return [ToClient(number, _error(correlation, Status.MALFORMED))]
+        return self._deny(number, message_id, correlation)
+
+    def _deny(self, number: int, message_id: int, correlation: int) -> list[Action]:
+        connection = self._connections[number]
+        self._note_refusal(connection.role, connection.server, message_id)
+        return [ToClient(number, _error(correlation, Status.DENIED))]
 
     def _deliver(
         self,
         number: int,
         connection: _Connection,
         frame: Frame,
+        lent: int,
         group: str | None,
         *,
         parked: int = 0,
     ) -> list[Action]:
         queue = self._pending[connection.owner]
+        own = [p for p in queue.values() if p.role == connection.role]
         if (
             len(queue) >= MAX_PENDING_PER_SERVER
-            or sum(p.role == connection.role for p in queue.values()) >= MAX_PENDING_PER_CALLER
+            or len(own) >= MAX_PENDING_PER_CALLER
+            or (lent and sum(p.lent for p in own) + lent > MAX_LENT_BYTES)
         ):
             busy = ToClient(number, _error(frame.correlation, Status.BUSY))
             return [busy, DropParked(parked)] if parked else [busy]
         service_correlation = next(self._numbers)
         connection.pending[frame.correlation] = service_correlation
-        queue[service_correlation] = _Pending(number, frame.correlation, connection.role, group)
+        queue[service_correlation] = _Pending(
+            number,
+            frame.correlation,
+            connection.role,
+            connection.server,
+            frame.message_id,
+            lent,
+            group,
+        )
         return [
             ToService(
                 connection.owner,
@@ -280,13 +352,17 @@ class Router:
 
     # -- permissions ----------------------------------------------------------------------------
 
-    def _park(self, number: int, connection: _Connection, group: str, frame: Frame) -> list[Action]:
+    def _park(
+        self, number: int, connection: _Connection, group: str, frame: Frame, lent: int
+    ) -> list[Action]:
         """Hold a request until the broker answers; too many are refused, never passed (R-2)."""
         of_caller = sum(p.role == connection.role for p in self._parked.values())
         if len(self._parked) >= MAX_PARKED or of_caller >= MAX_PARKED_PER_CALLER:
             return [ToClient(number, _error(frame.correlation, Status.BUSY))]
         parked = next(self._numbers)
-        self._parked[parked] = _Parked(number, connection.instance, connection.role, group, frame)
+        self._parked[parked] = _Parked(
+            number, connection.instance, connection.role, group, frame, lent
+        )
         return [Park(parked)]
 
     def _find_parked(self, connection: int, correlation: int) -> int | None:
@@ -327,13 +403,21 @@ class Router:
         """Do what the broker decided about a parked request, and about all that are like it.
 
         A grant is for exactly the captured app and subgroup; a request whose sender, server or
-        connection is gone meanwhile is not delivered (R-5).
+        connection is gone meanwhile is not delivered (R-5). A denial is for the run of the app:
+        it is not asked again, and the kernel no longer lets such a message through.
         """
         answered = self._parked.get(number)
         if answered is None:
             return []
+        actions: list[Action] = []
         if allow:
             self._granted.add((answered.role, answered.group))
+        elif answered.instance in self._instances:
+            self._denied.add((answered.instance, answered.group))
+            actions += self._filters(answered.role)
+        return actions + self._settle_parked(answered, allow=allow)
+
+    def _settle_parked(self, answered: _Parked, *, allow: bool) -> list[Action]:
         actions: list[Action] = []
         for key, parked in list(self._parked.items()):
             if (parked.instance, parked.group) != (answered.instance, answered.group):
@@ -344,7 +428,12 @@ class Router:
                 continue  # its object was closed when it became a tombstone
             if allow:
                 actions += self._deliver(
-                    parked.connection, connection, parked.frame, parked.group, parked=key
+                    parked.connection,
+                    connection,
+                    parked.frame,
+                    parked.lent,
+                    parked.group,
+                    parked=key,
                 )
             else:
                 self._note_refusal(parked.role, connection.server, parked.frame.message_id)
@@ -357,15 +446,20 @@ class Router:
     def broker_gone(self) -> list[Action]:
         """A lost prompt is a denial, and what was granted has to be asked for again (R-4)."""
         self._granted.clear()
-        actions: list[Action] = []
+        self._denied.clear()
+        actions = [action for role in set(self._running) for action in self._filters(role)]
         for number in list(self._parked):
-            actions += self.answer_parked(number, allow=False)
+            answered = self._parked.get(number)
+            if answered is not None:
+                actions += self._settle_parked(answered, allow=False)
         return actions
 
     def revoke(self, role: str, group: str) -> list[Action]:
         """Take a grant back, in effect at once: what still waits for an answer ends too (P-9)."""
         self._granted.discard((role, group))
-        actions: list[Action] = []
+        of_role = {instance for instance, name in self._instances.items() if name == role}
+        self._denied -= {(instance, group) for instance in of_role}
+        actions = self._filters(role)
         for queue in self._pending.values():
             for pending in queue.values():
                 if pending.cancelled or (pending.role, pending.group) != (role, group):
@@ -380,7 +474,7 @@ class Router:
 
     # -- answers --------------------------------------------------------------------------------
 
-    def service_frame(self, role: str, frame: Frame) -> list[Action]:
+    def service_frame(self, role: str, frame: Frame, lent: int = 0) -> list[Action]:
         """Pass on an answer: only to the request it answers, and only once."""
         if frame.kind not in (Kind.REPLY, Kind.ERROR):
             return []
@@ -391,6 +485,8 @@ class Router:
         if connection is None:
             return []
         connection.pending.pop(pending.correlation, None)
+        if lent > self._table.object_limit(pending.server, pending.message_id):
+            return [ToClient(pending.connection, _error(pending.correlation, Status.TOO_LARGE))]
         return [ToClient(pending.connection, _renumber(frame, pending.correlation))]
 
 

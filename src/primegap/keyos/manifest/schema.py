@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from primegap.keyos.errors import ManifestError
+from primegap.keyos.frame import MAX_OBJECT_BYTES
 from primegap.keyos.manifest.catalogue import CATALOGUE, PRIVATE, Access, Approval, Signature
 
 MAX_MANIFEST_BYTES: Final = 128 << 10
@@ -54,6 +55,8 @@ class Manifest:
     "What it takes to obtain each offered message; same keys as `servers`."
     permissions: dict[str, tuple[str, ...]]
     "Messages that may be sent: server -> message names."
+    objects: dict[tuple[str, int], int] = field(default_factory=dict)
+    "Largest memory object of a message and its answer in bytes, where it is not the default."
 
 
 def parse_manifest_untrusted(text: bytes) -> Manifest:
@@ -70,7 +73,7 @@ def parse_manifest_untrusted(text: bytes) -> Manifest:
 def read_manifest_untrusted(table: dict[str, Any]) -> Manifest:
     """Read a manifest from its table, whatever file it was in; raise only ManifestError."""
     known = {"appId", "role", "name", "entry", "profile", "storage", "system", "critical", "first"}
-    unknown = set(table) - known - {"servers", "permissions"}
+    unknown = set(table) - known - {"servers", "permissions", "objects"}
     if unknown:
         raise ManifestError(f"manifest has unknown keys: {', '.join(sorted(unknown))}")
     app_id = _text(table, "appId", APP_ID)
@@ -94,6 +97,7 @@ def read_manifest_untrusted(table: dict[str, Any]) -> Manifest:
         servers=servers,
         access=access,
         permissions=_permissions(table.get("permissions", {})),
+        objects=_objects(table.get("objects", {}), servers),
     )
 
 
@@ -120,7 +124,7 @@ def _servers(value: object) -> tuple[dict[str, dict[str, int]], dict[str, dict[s
             raise ManifestError("server name is malformed")
         if not isinstance(messages, dict) or not 1 <= len(messages) <= MAX_MESSAGES:
             raise ManifestError(f"{server} has no messages or too many")
-        read = {name: _message(server, name, entry) for name, entry in messages.items()}
+        read = {name: parse_message(server, name, entry) for name, entry in messages.items()}
         servers[server] = {name: number for name, (number, _) in read.items()}
         access[server] = {name: rule for name, (_, rule) in read.items()}
         if len(set(servers[server].values())) != len(messages):
@@ -128,7 +132,7 @@ def _servers(value: object) -> tuple[dict[str, dict[str, int]], dict[str, dict[s
     return servers, access
 
 
-def _message(server: str, name: str, entry: object) -> tuple[int, Access]:
+def parse_message(server: str, name: str, entry: object) -> tuple[int, Access]:
     """Read `Name = 1` or `Name = { id = 1, permissionGroup = …, … }`."""
     if not MESSAGE_NAME.fullmatch(name):
         raise ManifestError(f"{server} has a malformed message name")
@@ -170,4 +174,22 @@ def _permissions(value: object) -> dict[str, tuple[str, ...]]:
         if len(set(names)) != len(names):
             raise ManifestError(f"permissions for {server} name a message twice")
         result[server] = tuple(names)
+    return result
+
+
+def _objects(value: object, servers: dict[str, dict[str, int]]) -> dict[tuple[str, int], int]:
+    """`[objects."os/x"]`: message name = largest object in bytes, for messages of own servers."""
+    if not isinstance(value, dict):
+        raise ManifestError("objects is not a table")
+    result = {}
+    for server, limits in value.items():
+        messages = servers.get(server)
+        if messages is None or not isinstance(limits, dict):
+            raise ManifestError("objects names a server that the manifest does not offer")
+        for name, size in limits.items():
+            if name not in messages:
+                raise ManifestError(f"objects: {server} has no such message")
+            if type(size) is not int or not 0 < size <= MAX_OBJECT_BYTES:
+                raise ManifestError(f"objects: {server}: {name} has no valid size")
+            result[server, messages[name]] = size
     return result

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from primegap.keyos.errors import ManifestError
-from primegap.keyos.frame import Trust
+from primegap.keyos.frame import DEFAULT_OBJECT_BYTES, Trust
 from primegap.keyos.manifest.catalogue import Access, Approval, Signature
 from primegap.keyos.manifest.schema import APP_SERVERS, OPEN_CHANNEL
 
@@ -190,6 +190,25 @@ class PermissionTable:
     def declared(self, role: str, server: str) -> frozenset[int]:
         """Return every message id that can ever pass from a role to a server."""
         return frozenset(self._allowed.get((role, server), {}))
+
+    def role_of(self, app_id: bytes) -> str | None:
+        """Return the role with an app id."""
+        return next((m.role for m in self.manifests.values() if m.app_id == app_id), None)
+
+    def offered(self, role: str) -> frozenset[int]:
+        """Return every message id that a role's servers can get."""
+        found = set()
+        for server, messages in self.manifests[role].servers.items():
+            found |= set(messages.values())
+            if server.startswith(APP_SERVERS):
+                found.add(OPEN_CHANNEL)
+        return frozenset(found)
+
+    def object_limit(self, server: str, message_id: int) -> int:
+        """Return how many bytes a memory object with this message, or its answer, may have."""
+        owner = self._owner.get(server)
+        objects = {} if owner is None else self.manifests[owner].objects
+        return objects.get((server, message_id), DEFAULT_OBJECT_BYTES)
 
     def rows(self) -> list[tuple[str, str, tuple[str, ...]]]:
         """Return (role, server, message names) for printing and for tests."""

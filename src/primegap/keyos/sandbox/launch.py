@@ -63,7 +63,9 @@ def _confine(order: dict[str, Any]) -> None:
     libc.prctl(libc.PR_SET_PDEATHSIG, 9, what="cannot tie the process to its parent")
     limits.prefer_as_oom_victim(order["profile"])
     namespaces.hide_host_name()
-    namespaces.build_root(order["read_only"], order["links"], order["data"], order["devices"])
+    namespaces.build_root(
+        order["read_only"], order["links"], order["data"], order["devices"], order["image"]
+    )
     libc.drop_bounding_set()
     if uid is not None:
         namespaces.become(uid, uid)
@@ -82,6 +84,8 @@ def _confine(order: dict[str, Any]) -> None:
     rules += [(path, landlock.READ_FILE) for path in order["read_only"] if not os.path.isdir(path)]
     rules += [(path, landlock.DEVICE) for path in [*namespaces.DEVICES, *order["devices"]]]
     rules.append((namespaces.SCRATCH, landlock.READ_WRITE))
+    if order["image"] is not None:
+        rules.append((namespaces.APP, landlock.READ_ONLY))
     if order["data"] is not None:
         rules.append((namespaces.DATA, landlock.READ_WRITE))
     landlock.restrict(rules)
@@ -121,6 +125,9 @@ def _run(order: dict[str, Any]) -> None:
 
     module, _, function = order["entry"].partition(":")
     loop = asyncio.get_event_loop_policy().get_event_loop()
+    if order["image"] is not None:
+        sys.path.insert(0, namespaces.IMAGE)
+        del order["fds"]["image"]
     try:
         entry = getattr(importlib.import_module(module), function)
         process = Process(order, data=namespaces.DATA, loop=loop)

@@ -23,6 +23,9 @@ DATA: Final = (
     "/.primegap/data"  # not /data or /tmp: the program itself may be installed below those
 )
 SCRATCH: Final = "/.primegap/scratch"
+APP: Final = "/.primegap/app"
+IMAGE: Final = APP + "/image.zip"
+"Code of an installed app: a copy of the sealed object, on a read-only file system of its own."
 HOST_NAME: Final = "primegap"
 
 
@@ -57,7 +60,11 @@ def enter_namespaces(*, as_root: bool) -> None:
 
 
 def build_root(
-    read_only: list[str], links: dict[str, str], data: str | None, devices: list[str]
+    read_only: list[str],
+    links: dict[str, str],
+    data: str | None,
+    devices: list[str],
+    image: int | None,
 ) -> None:
     """Make the new root and move into it: `read_only` trees, own folder, scratch, some devices.
 
@@ -89,6 +96,8 @@ def build_root(
         libc.MS_NOSUID | libc.MS_NODEV | libc.MS_NOEXEC,
         _TMP_OPTIONS,
     )
+    if image is not None:
+        _show_image(image)
     old = _STAGE + "/.host"
     Path(old).mkdir()
     os.chdir(_STAGE)
@@ -103,6 +112,21 @@ def build_root(
         libc.MS_REMOUNT | libc.MS_RDONLY | libc.MS_NOSUID | libc.MS_NODEV,
         _ROOT_OPTIONS,
     )
+
+
+def _show_image(image: int) -> None:
+    """Put the bytes of a sealed object where the interpreter finds them; closes the object."""
+    size = os.fstat(image).st_size
+    _make_mount_point(_STAGE + APP, is_directory=True)
+    flags = libc.MS_NOSUID | libc.MS_NODEV | libc.MS_NOEXEC
+    options = f"size={size + 65536},nr_inodes=8,mode=755"
+    libc.mount("tmpfs", _STAGE + APP, "tmpfs", flags, options)
+    with open(_STAGE + IMAGE, "xb", opener=lambda path, how: os.open(path, how, 0o444)) as file:
+        while file.tell() < size:
+            os.sendfile(file.fileno(), image, file.tell(), size - file.tell())
+            file.seek(0, os.SEEK_END)
+    os.close(image)
+    libc.mount(None, _STAGE + APP, None, flags | libc.MS_REMOUNT | libc.MS_RDONLY, options)
 
 
 def _make_mount_point(target: str, *, is_directory: bool) -> None:

@@ -1,0 +1,319 @@
+"""The server `os/core`: what system processes may ask of the supervisor."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from collections import deque
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from primegap.files import StorageError
+from primegap.keyos.api.core import (
+    AdmitApp,
+    AnswerPermissionRequest,
+    AppEvent,
+    FirstScreen,
+    GetSystemInfo,
+    LaunchApp,
+    NextAppEvent,
+    NextPermissionRequest,
+    NextRadio,
+    OfferedMessage,
+    PermissionRequest,
+    ProcessInfo,
+    RemoveApp,
+    RestartApps,
+    RevokePermission,
+    SetRadio,
+    StopApp,
+    SystemInfo,
+)
+from primegap.keyos.channel import close_fds, read_object
+from primegap.keyos.errors import FrameError, ManifestError, RequestError, SandboxError, Status
+from primegap.keyos.frame import Caller, Frame, Kind, Trust
+from primegap.keyos.manifest.schema import (
+    ENTRY,
+    MAX_MESSAGES,
+    MAX_NAME,
+    ROLE_NAME,
+    SERVER_NAME,
+    Manifest,
+    parse_message,
+)
+from primegap.keyos.messages import (
+    Empty,
+    Message,
+    Request,
+    decode_message_untrusted,
+    encode_message,
+)
+
+if TYPE_CHECKING:
+    from primegap.keyos.core.journal import Journal
+    from primegap.keyos.core.supervisor import Running, Supervisor
+    from primegap.keyos.manifest.catalogue import Access
+
+R = TypeVar("R", bound=Request)
+
+MAX_APP_EVENTS: Final = 64  # kept for a listener that is away; the oldest are forgotten
+MAX_INSTALLED_APPS: Final = 128  # each costs core a manifest and the filters a few entries
+ROLE_PREFIX: Final = "app-"
+
+
+class CoreServer:
+    """Answers the requests to core, each in a task of its own."""
+
+    def __init__(self, supervisor: Supervisor, journal: Journal) -> None:
+        self._supervisor = supervisor
+        self._journal = journal
+        self._calls: dict[int, asyncio.Task[None]] = {}
+        self._events: deque[AppEvent] = deque(maxlen=MAX_APP_EVENTS)
+        self._event_came = asyncio.Event()
+        self.stopped: set[str] = set()
+        "Roles of the image that were stopped on request; they start again when launched."
+
+    def app_changed(self, running: Running, *, status: int | None) -> None:
+        """Tell the listener that an app was started (no status) or ended."""
+        if running.manifest.system:
+            return
+        self._events.append(
+            AppEvent(
+                running.manifest.app_id, running.instance, status is None, (status or 0) & 0xFFFF
+            )
+        )
+        self._event_came.set()
+
+    # -- requests -------------------------------------------------------------------------------
+
+    def request(self, caller: Caller, frame: Frame, fds: list[int]) -> None:
+        """Answer a request, or cancel one; takes the descriptors."""
+        if frame.kind is Kind.CANCEL:
+            close_fds(fds)
+            task = self._calls.get(frame.correlation)
+            if task is not None:
+                task.cancel()
+            return
+        task = asyncio.get_running_loop().create_task(self._answer(frame, fds))
+        self._calls[frame.correlation] = task
+        task.add_done_callback(functools.partial(self._answered, frame.correlation, fds))
+
+    def _answered(self, correlation: int, fds: list[int], task: asyncio.Task[None]) -> None:
+        """Answer a request that was cancelled or failed too: the router counts it until then."""
+        close_fds(fds)
+        del self._calls[correlation]
+        status = Status.CANCELLED
+        if not task.cancelled():
+            error = task.exception()
+            if error is None:
+                return
+            status = Status.FAILED
+            self._journal.line("core", f"a request failed: {type(error).__name__}")
+        self._send(Frame(kind=Kind.ERROR, correlation=correlation, words=(status, 0, 0, 0)))
+
+    def _send(self, frame: Frame, fds: list[int] | None = None) -> None:
+        board = self._supervisor.switchboard
+        board.perform(board.router.service_frame("core", frame), fds)
+
+    async def _answer(self, frame: Frame, fds: list[int]) -> None:
+        given: list[int] = []
+        try:
+            if frame.message_id == NextRadio.message_id:
+                pipe = await self._supervisor.radio.next_pipe()
+                given = [pipe.detach()]
+                answer = Frame(kind=Kind.REPLY, correlation=frame.correlation, objects=1)
+            else:
+                reply = await self._do(frame, fds)
+                answer = Frame(
+                    kind=Kind.REPLY, correlation=frame.correlation, payload=encode_message(reply)
+                )
+        except FrameError:
+            words = (int(Status.MALFORMED), 0, 0, 0)
+            answer = Frame(kind=Kind.ERROR, correlation=frame.correlation, words=words)
+        except RequestError as error:
+            answer = Frame(
+                kind=Kind.ERROR,
+                correlation=frame.correlation,
+                words=(error.status, 0, 0, 0),
+                payload=error.detail.encode()[:256],
+            )
+        self._send(answer, given)
+
+    async def _do(self, frame: Frame, fds: list[int]) -> Message:
+        supervisor = self._supervisor
+        match frame.message_id:
+            case FirstScreen.message_id:
+                self._first_screen()
+            case GetSystemInfo.message_id:
+                return self._system_info()
+            case SetRadio.message_id:
+                await supervisor.set_radio(on=_decode(SetRadio, frame, fds).on)
+            case RestartApps.message_id:
+                supervisor.restart_apps()
+            case AdmitApp.message_id:
+                self._admit(_decode(AdmitApp, frame, fds))
+            case RemoveApp.message_id:
+                await self._remove(_decode(RemoveApp, frame, fds).app_id)
+            case LaunchApp.message_id:
+                app_id = frame.words[0].to_bytes(8, "big") + frame.words[1].to_bytes(8, "big")
+                self._launch(app_id, fds[0] if fds else None)
+            case StopApp.message_id:
+                role = self._app(_decode(StopApp, frame, fds).app_id)
+                self.stopped.add(role)
+                await supervisor.end_process(role)
+            case NextPermissionRequest.message_id:
+                return await self._next_permission_request()
+            case AnswerPermissionRequest.message_id:
+                answer = _decode(AnswerPermissionRequest, frame, fds)
+                board = supervisor.switchboard
+                board.perform(board.router.answer_parked(answer.number, allow=answer.allow))
+            case RevokePermission.message_id:
+                revoked = _decode(RevokePermission, frame, fds)
+                of_app = supervisor.table.role_of(revoked.app_id)
+                if of_app is not None:
+                    board = supervisor.switchboard
+                    board.perform(board.router.revoke(of_app, revoked.subgroup))
+            case NextAppEvent.message_id:
+                return await self._next_event()
+            case _:
+                raise FrameError("no such message")
+        return Empty()
+
+    def _first_screen(self) -> None:
+        self._journal.event("first-screen")
+        self._supervisor.start_late()
+
+    def _system_info(self) -> SystemInfo:
+        supervisor = self._supervisor
+        processes = tuple(
+            ProcessInfo(role, role in supervisor.running or role == "core", supervisor.starts[role])
+            for role in supervisor.table.manifests
+        )
+        return SystemInfo(
+            processes, supervisor.radio.on, supervisor.radio.present, 0, (), simulator=False
+        )
+
+    # -- apps -----------------------------------------------------------------------------------
+
+    def _app(self, app_id: bytes) -> str:
+        """Return the role of an app; parts of the system are none."""
+        role = self._supervisor.table.role_of(app_id)
+        if role is None or self._supervisor.table.manifests[role].system:
+            raise RequestError(Status.NOT_FOUND, "no such app")
+        return role
+
+    def _admit(self, request: AdmitApp) -> None:
+        supervisor = self._supervisor
+        installed = [r for r in supervisor.table.manifests if self._is_installed(r)]
+        if len(installed) >= MAX_INSTALLED_APPS:
+            raise RequestError(Status.BUSY, "too many installed apps")
+        try:
+            manifest = _manifest(request)
+            supervisor.table.install(manifest)
+        except ManifestError as error:
+            raise RequestError(Status.DENIED, str(error)) from error
+        supervisor.watch_quota(manifest)
+
+    def _is_installed(self, role: str) -> bool:
+        return self._supervisor.table.trust(role) is Trust.INSTALLED_APP
+
+    async def _remove(self, app_id: bytes) -> None:
+        supervisor = self._supervisor
+        role = self._app(app_id)
+        await supervisor.end_process(role)
+        servers = set(supervisor.table.manifests[role].servers)
+        try:
+            supervisor.table.remove(role)
+        except ManifestError as error:
+            raise RequestError(Status.DENIED, str(error)) from error
+        supervisor.forget_quota(role)
+        supervisor.switchboard.server_removed(servers)
+
+    def _launch(self, app_id: bytes, image: int | None) -> None:
+        supervisor = self._supervisor
+        role = self._app(app_id)
+        if self._is_installed(role) is not (image is not None):
+            raise RequestError(Status.DENIED, "an installed app needs an image, others have none")
+        if role in supervisor.running:
+            raise RequestError(Status.BUSY, "runs already")
+        if supervisor.over_quota(role):
+            raise RequestError(Status.DENIED, "keeps more than it may")
+        self.stopped.discard(role)
+        try:
+            supervisor.start(role, image=image)
+        except (SandboxError, StorageError, OSError) as error:
+            raise RequestError(Status.FAILED, "cannot be started") from error
+
+    # -- permissions ----------------------------------------------------------------------------
+
+    async def _next_permission_request(self) -> PermissionRequest:
+        number, role, instance, subgroup = await self._supervisor.switchboard.next_parked()
+        manifest = self._supervisor.table.manifests[role]
+        return PermissionRequest(number, manifest.app_id, manifest.name, instance, subgroup)
+
+    async def _next_event(self) -> AppEvent:
+        while not self._events:
+            self._event_came.clear()
+            await self._event_came.wait()
+        return self._events.popleft()
+
+
+def _decode(kind: type[R], frame: Frame, fds: list[int]) -> R:
+    return decode_message_untrusted(kind, read_object(fds[0]) if fds else frame.payload)
+
+
+def _manifest(request: AdmitApp) -> Manifest:
+    """Check what the app manager says of an app as strictly as a manifest file."""
+    servers: dict[str, dict[str, int]] = {}
+    access: dict[str, dict[str, Access]] = {}
+    for offered in request.servers:
+        messages = {message.name: message.message_id for message in offered.messages}
+        if (
+            offered.server in servers
+            or not SERVER_NAME.fullmatch(offered.server)
+            or not 1 <= len(messages) <= MAX_MESSAGES
+            or len(messages) != len(offered.messages)
+        ):
+            raise ManifestError("a server is malformed")
+        servers[offered.server] = messages
+        access[offered.server] = {
+            message.name: parse_message(offered.server, message.name, _fields(message))[1]
+            for message in offered.messages
+        }
+        if len(set(messages.values())) != len(messages):
+            raise ManifestError("a message id is used twice")
+    permissions = {named.server: named.messages for named in request.permissions}
+    if len(permissions) != len(request.permissions):
+        raise ManifestError("permissions name a server twice")
+    if len(request.app_id) != 16:
+        raise ManifestError("an app id has 16 bytes")
+    if not request.role.startswith(ROLE_PREFIX) or not ROLE_NAME.fullmatch(request.role):
+        raise ManifestError("the role of an installed app begins with app-")
+    if not 1 <= len(request.name) <= MAX_NAME or not request.name.isprintable():
+        raise ManifestError("the name is malformed")
+    if not ENTRY.fullmatch(request.entry):
+        raise ManifestError("the entry is malformed")
+    return Manifest(
+        app_id=request.app_id,
+        role=request.role,
+        name=request.name,
+        entry=request.entry,
+        profile="app",
+        storage=request.storage,
+        system=False,
+        critical=False,
+        first=False,
+        servers=servers,
+        access=access,
+        permissions=permissions,
+    )
+
+
+def _fields(message: OfferedMessage) -> dict[str, object]:
+    if message.group is None:
+        return {"id": message.message_id}
+    return {
+        "id": message.message_id,
+        "permissionGroup": message.group,
+        "requiredSignature": message.signature,
+        "approval": message.approval,
+    }
