@@ -378,7 +378,7 @@ class Phone:
     def new_driver(self) -> None:
         """Start the companion's program again: the identity stays, the session is gone."""
         loop = asyncio.get_running_loop()
-        config = LinkConfig.for_suite(NATIVE)
+        config = LinkConfig.tuned()
         engine = LinkEngine(config, self.identity, rng=os.urandom, now_s=loop.time())
         self.driver = LinkDriver(engine)
         self.client = RpcClient(self.driver)

@@ -216,7 +216,7 @@ class Bench:
     def _stranger_packets(seed: int, victim: Identity) -> list[bytes]:
         rng = seeded_rng(f"stranger/{seed}")
         stranger = Identity.generate(NATIVE, "stranger", rng)
-        engine = LinkEngine(LinkConfig.for_suite(NATIVE), stranger, rng=rng, now_s=0.0)
+        engine = LinkEngine(LinkConfig.tuned(), stranger, rng=rng, now_s=0.0)
         engine.bind_peer(victim.bundle)
         engine.connect_ik(now_s=0.0)
         outgoing = engine.take_write(now_s=0.0)

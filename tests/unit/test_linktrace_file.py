@@ -61,7 +61,7 @@ class Recorded:
         for name, trace, port in zip(NAMES, files, (link.a, link.b), strict=True):
             rng = self._remembering(seeded_rng(name))
             identity = Identity.generate(suite, name, rng)
-            config = LinkConfig.for_suite(suite)
+            config = LinkConfig.tuned()
             engine = LinkEngine(config, identity, rng=rng, now_s=loop.time(), trace=trace)
             driver = LinkDriver(engine)
             driver.attach(TracedPort(port, trace, loop.time))

@@ -1009,7 +1009,7 @@ def test_a_slow_reader_holds_the_writer_back() -> None:
             written: list[int] = []
             writing = asyncio.create_task(write_for_ever(stream.writer, written))
             await asyncio.sleep(20)
-            config = LinkConfig.for_suite(pair.phone_identity.suite)
+            config = LinkConfig.tuned()
             bound = config.initial_stream_receive_window + config.stream_send_buffer_size
             assert bound - 1000 <= sum(written) <= bound
             received = 0

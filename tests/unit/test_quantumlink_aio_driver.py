@@ -433,7 +433,7 @@ async def test_it_runs_on_a_real_clock_and_on_one_that_is_handed_in() -> None:
     async with DriverPair() as pair:
         rng = seeded_rng("another phone")
         identity = Identity.generate(NATIVE, "another phone", rng)
-        config = LinkConfig.for_suite(NATIVE)
+        config = LinkConfig.tuned()
         engine = LinkEngine(config, identity, rng=rng, now_s=time.monotonic())
         async with LinkDriver(engine, clock=time.monotonic) as phone:
             phone.bind_peer(pair.device_identity.bundle)

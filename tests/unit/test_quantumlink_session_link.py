@@ -47,7 +47,7 @@ from primegap.quantumlink.session import (
     UnknownPeerError,
     Unpaired,
 )
-from primegap.quantumlink.session.config import NATIVE_ACK_DELAY_S
+from primegap.quantumlink.session.config import TUNED_ACK_DELAY_S
 from primegap.quantumlink.session.simulation import Endpoint, LinkPair, seeded_rng
 
 TOKEN = bytes(range(16))
@@ -568,7 +568,7 @@ def test_an_ack_leaves_after_its_delay() -> None:  # 68
     pair.connect()
     pair.a.engine.queue_ping()
     before = len(pair.b.sent)
-    pair.advance(pair.delay_s + NATIVE_ACK_DELAY_S - 0.0001)
+    pair.advance(pair.delay_s + TUNED_ACK_DELAY_S - 0.0001)
     assert len(pair.b.sent) == before
     pair.advance(0.0002)
     assert len(pair.b.sent) == before + 1

@@ -24,7 +24,6 @@ from primegap.quantumlink.session.replay import ReplayWindow
 from primegap.quantumlink.session.rtt import MAX_RTO_S, MIN_RTO_S, RttEstimator, is_due
 from primegap.quantumlink.session.send_buffer import SendBuffer
 from primegap.quantumlink.session.stream_ids import MAX_ID_RANGES, StreamIds
-from primegap.quantumlink.suite import NATIVE, REFERENCE
 
 MANY = 1 << 40
 
@@ -561,10 +560,9 @@ def test_settings_out_of_range_are_refused(values: dict[str, int]) -> None:
         StreamOptions(receive_window=0)
 
 
-def test_the_native_suite_gets_larger_windows() -> None:
-    assert LinkConfig.for_suite(REFERENCE) == LinkConfig()
-    native = LinkConfig.for_suite(NATIVE)
-    assert native.initial_stream_receive_window == 65_536
-    for_peer = native.max_peer_streams * native.initial_stream_receive_window
-    assert for_peer == native.max_receive_memory // 2
+def test_our_settings_have_larger_windows_within_the_memory() -> None:
+    tuned = LinkConfig.tuned()
+    assert tuned.initial_stream_receive_window == 65_536
+    for_peer = tuned.max_peer_streams * tuned.initial_stream_receive_window
+    assert for_peer == tuned.max_receive_memory // 2
     assert LinkConfig().max_own_header_size == 8089

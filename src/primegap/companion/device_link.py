@@ -113,7 +113,7 @@ class DeviceLink:
         await self._open_adapter()
         loop = asyncio.get_running_loop()
         engine = LinkEngine(
-            LinkConfig.for_suite(NATIVE),
+            LinkConfig.tuned(),
             identity,
             rng=os.urandom,
             now_s=loop.time(),

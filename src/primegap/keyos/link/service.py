@@ -22,7 +22,7 @@ from primegap.keyos.messages import Empty
 from primegap.keyos.storage import SealedFile, load_state
 from primegap.keyos.ui import screens
 from primegap.keyos.ui.canonical import encode_screen
-from primegap.quantumlink import NATIVE, Invite, PairingLink, PairingToken, session_fingerprint
+from primegap.quantumlink import Invite, PairingLink, PairingToken, session_fingerprint
 from primegap.quantumlink.aio.driver import LinkDriver
 from primegap.quantumlink.aio.errors import RefusedError
 from primegap.quantumlink.aio.events import Connected, Disconnected, Paired, PortLost, Unpaired
@@ -124,7 +124,7 @@ class LinkService:
         loop = asyncio.get_running_loop()
         self._trace = self._open_trace()
         engine = LinkEngine(
-            LinkConfig.for_suite(NATIVE),
+            LinkConfig.tuned(),
             store.identity,
             rng=os.urandom,
             now_s=loop.time(),

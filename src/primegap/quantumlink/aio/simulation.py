@@ -63,7 +63,7 @@ class DriverPair:
         rng = seeded_rng(f"{name}/{seed}")
         identity = Identity.generate(suite, name, rng)
         now_s = asyncio.get_running_loop().time()
-        engine = LinkEngine(config or LinkConfig.for_suite(suite), identity, rng=rng, now_s=now_s)
+        engine = LinkEngine(config or LinkConfig.tuned(), identity, rng=rng, now_s=now_s)
         return identity, LinkDriver(engine)
 
     def join(self) -> MemoryLink:

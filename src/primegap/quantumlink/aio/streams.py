@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     )
 
 READ_BYTES: Final = 65_536
-"Most bytes of one read: a whole window of the native suite."
+"Most bytes of one read: a whole window."
 WRITE_BYTES: Final = 65_536
 "Bytes offered to the engine at once, so that a large value is not copied once per acknowledgement."
 

@@ -8,8 +8,8 @@ clock or randomness. Section numbers in this package are those of the session sp
 from __future__ import annotations
 
 from primegap.quantumlink.session.config import (
-    NATIVE_MAX_WINDOW,
-    NATIVE_WINDOW,
+    TUNED_MAX_WINDOW,
+    TUNED_WINDOW,
     LinkConfig,
     StreamOptions,
 )
@@ -51,8 +51,8 @@ from primegap.quantumlink.session.events import (
 from primegap.quantumlink.session.trace import Trace, TraceValue
 
 __all__ = [
-    "NATIVE_MAX_WINDOW",
-    "NATIVE_WINDOW",
+    "TUNED_MAX_WINDOW",
+    "TUNED_WINDOW",
     "ConfigError",
     "Halves",
     "HeaderTooLargeError",

@@ -9,17 +9,16 @@ from primegap.quantumlink.codec import MAX_U32
 from primegap.quantumlink.frames import OPEN_OVERHEAD
 from primegap.quantumlink.records import MAX_RECORD_SIZE, MIN_RECORD_SIZE
 from primegap.quantumlink.session.errors import ConfigError
-from primegap.quantumlink.suite import REFERENCE, Suite
 
-NATIVE_WINDOW: Final = 65_536
-"""Initial window and send buffer of the native suite. Bluetooth moves up to 250 kB/s with round
+TUNED_WINDOW: Final = 65_536
+"""Our initial window and send buffer. Bluetooth moves up to 250 kB/s with round
 trips of 50 to 250 ms (connection interval, chip queue): 64 KiB keep the air busy, 16 KiB do not."""
-NATIVE_MAX_WINDOW: Final = 262_144
-"Largest window granted on request in the native suite: one second of the fastest link."
+TUNED_MAX_WINDOW: Final = 262_144
+"Largest window we grant on request: one second of the fastest link."
 PACKET_PAYLOAD: Final = 236
 "Bytes of a record in one Bluetooth packet: 244 without the header of BTP."
-NATIVE_ACK_DELAY_S: Final = 0.020
-"""Delay of an ACK in the native suite: about one for each connection event of 30 ms. Every ACK
+TUNED_ACK_DELAY_S: Final = 0.020
+"""Our delay of an ACK: about one for each connection event of 30 ms. Every ACK
 takes a whole packet of air, a millisecond; at the published 5 ms that is a sixth of the link."""
 
 
@@ -69,7 +68,7 @@ class LinkConfig:
     most 21 bytes (session 8.1)."""
     max_receive_memory: int = 8_388_608
     """Sum of the receive windows of all streams; beyond it the peer's streams are reset with 8
-    (limit). 64 streams with the larger initial window of the native suite take half of it."""
+    (limit). 64 streams with our larger initial window take half of it."""
 
     def __post_init__(self) -> None:
         _require(self.record_max_size > MIN_RECORD_SIZE, "record_max_size")
@@ -95,15 +94,17 @@ class LinkConfig:
         )
 
     @classmethod
-    def for_suite(cls, suite: Suite) -> Self:
-        """Return the settings for a suite: the published ones, with larger windows if native."""
-        if suite == REFERENCE:
-            return cls()
+    def tuned(cls) -> Self:
+        """Return the settings for Bluetooth: the published ones, but for windows and ACK delay.
+
+        Neither changes the wire: a peer with the published settings learns our window in the
+        handshake, and takes our ACKs whenever they come. For both suites.
+        """
         return cls(
-            stream_send_buffer_size=NATIVE_WINDOW,
-            initial_stream_receive_window=NATIVE_WINDOW,
-            max_stream_receive_window=NATIVE_MAX_WINDOW,
-            ack_delay_s=NATIVE_ACK_DELAY_S,
+            stream_send_buffer_size=TUNED_WINDOW,
+            initial_stream_receive_window=TUNED_WINDOW,
+            max_stream_receive_window=TUNED_MAX_WINDOW,
+            ack_delay_s=TUNED_ACK_DELAY_S,
         )
 
     @property

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 MAX_TRACKED_RECORDS: Final = 64
 "Records that may be on their way at once (session section 2.4, fixed)."
 INITIAL_WINDOW: Final = 65_536
-"Bytes on their way before anything is known: the initial credit of a stream, native suite."
+"Bytes on their way before anything is known: our initial credit of a stream."
 MIN_WINDOW: Final = 32_768
 """Bytes on their way whatever is measured. It keeps a link of 173 kB/s busy over a round trip of
 190 ms, and costs others on the link no time: what the chip has no room for is not sealed yet."""

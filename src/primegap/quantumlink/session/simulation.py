@@ -86,7 +86,7 @@ def make_endpoint(name: str, seed: int, suite: Suite, config: LinkConfig | None)
     """Return one side, at time 0; without settings those of its suite."""
     rng = seeded_rng(f"{name}/{seed}")
     identity = Identity.generate(suite, name, rng)
-    engine = LinkEngine(config or LinkConfig.for_suite(suite), identity, rng=rng, now_s=0.0)
+    engine = LinkEngine(config or LinkConfig.tuned(), identity, rng=rng, now_s=0.0)
     return Endpoint(name, identity, engine)
 
 
@@ -123,9 +123,7 @@ class ScriptedPeer:
         self.identity = Identity.generate(suite, "scripted", rng)
         own = Identity.generate(suite, "engine", rng)
         self.now_s = 0.0
-        self.engine = LinkEngine(
-            config or LinkConfig.for_suite(suite), own, rng=rng, now_s=self.now_s
-        )
+        self.engine = LinkEngine(config or LinkConfig.tuned(), own, rng=rng, now_s=self.now_s)
         self.engine.bind_peer(self.identity.bundle)
         attempt, first = Handshake.initiate(
             Pattern.IK,
@@ -225,7 +223,7 @@ class LinkPair:
     ) -> None:
         self.now_s = 0.0
         self.delay_s = delay_s
-        configs = [config or LinkConfig.for_suite(suite) for config in (config_a, config_b)]
+        configs = [config or LinkConfig.tuned() for config in (config_a, config_b)]
         self._settling_s = max(config.ack_delay_s for config in configs) + 0.001
         # Decides after which delays copies of a record arrive; none when it is lost.
         self.fate: Callable[[Endpoint, bytes], Sequence[float]] = self._arrives
