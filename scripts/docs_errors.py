@@ -28,6 +28,7 @@ ROOMS: Final = {
     "cosign": "Signed images",
     "files": "Files",
     "regtest": "Private chain",
+    "developer": "Writing apps",
     "demo": "Demonstration",
 }
 "Sections of the page in order; a package that is not named comes at the end under its own name."

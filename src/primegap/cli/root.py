@@ -13,6 +13,7 @@ from primegap.cli.output import DIRECTORY_ENV, Settings, command, default_data_d
 
 LAZY: Final = {
     "air": "primegap.cli.air:air",
+    "app": "primegap.cli.app:app",
     "companion": "primegap.cli.companion:companion",
     "demo": "primegap.cli.demo:demo",
     "device": "primegap.cli.device:device",

@@ -37,7 +37,7 @@ from primegap.keyos.manifest.schema import read_manifest_untrusted
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
-    from primegap.keyos.manifest import Manifest
+    from primegap.keyos.manifest import Manifest, Row
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,6 +128,7 @@ def judge_install(
     if new_publisher and len(registry.publishers) >= MAX_PUBLISHERS:
         raise TooManyAppsError("too many publishers")
     core = core_manifest(manifest)
+    rows = judge_permissions(core, builtin, others)
     return Plan(
         app=InstalledApp(
             app_id=manifest.app_id,
@@ -138,7 +139,7 @@ def judge_install(
             description=manifest.description,
             version=manifest.version,
             publisher=manifest.publisher,
-            subgroups=_subgroups(core, builtin, others),
+            subgroups=tuple(sorted({row.group for row in rows if row.group is not None})),
         ),
         manifest=core,
         certificate=_later_certificate(bundle, registry),
@@ -186,10 +187,10 @@ def _later_certificate(bundle: Bundle, registry: Registry) -> bytes:
     return new if bundle.publisher.not_after_s >= kept.not_after_s else known
 
 
-def _subgroups(
+def judge_permissions(
     manifest: Manifest, builtin: Iterable[Manifest], others: Iterable[Manifest]
-) -> tuple[str, ...]:
-    """Return what the app could be granted, by subgroup.
+) -> list[Row]:
+    """Return every message that an installed app may send, and whether the person is asked first.
 
     Raises:
         PermissionRefusedError: it names something that an installed app cannot have.
@@ -199,5 +200,4 @@ def _subgroups(
         table.install(manifest)
     except ManifestError as error:
         raise PermissionRefusedError(str(error)) from error
-    rows = [row for row in table.effective() if row.role == manifest.role]
-    return tuple(sorted({row.group for row in rows if row.group is not None}))
+    return [row for row in table.effective() if row.role == manifest.role]

@@ -17,7 +17,6 @@ from primegap.keyos.bundle.errors import (
     BundleSignatureError,
     CertificateDateError,
     CertificateError,
-    KeyFileError,
     RemoteBundleError,
 )
 from primegap.keyos.bundle.manifest import BundleManifest, app_id_from_name, derive_app_id
@@ -40,7 +39,6 @@ __all__ = [
     "BundleSignatureError",
     "CertificateDateError",
     "CertificateError",
-    "KeyFileError",
     "Publisher",
     "RemoteBundleError",
     "SigningKeys",

@@ -62,10 +62,3 @@ class BuildError(BundleError):
 
     code = "bundle-build"
     hint = "Correct the app's folder and build again; `primegap app check` says what is wrong."
-
-
-class KeyFileError(BundleError):
-    """A publisher's key file cannot be used."""
-
-    code = "publisher-key"
-    hint = "Check the folder of the publisher's key, or make a key with `primegap app key new`."

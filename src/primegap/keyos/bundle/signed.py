@@ -119,7 +119,10 @@ def build_bundle(description: Mapping[str, Any], code: Mapping[str, bytes]) -> b
 def _manifest_json(table: Mapping[str, Any], files: Mapping[str, bytes]) -> bytes:
     hashes = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
     full = {**table, "manifestVersion": FORMAT, "fileHashes": hashes}
-    text = json.dumps(full, ensure_ascii=False, sort_keys=True, indent=1)
+    try:
+        text = json.dumps(full, ensure_ascii=False, sort_keys=True, indent=1)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise BuildError("the description has a value that no manifest can hold") from error
     return text.encode() + b"\n"
 
 

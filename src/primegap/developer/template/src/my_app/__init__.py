@@ -1,0 +1,1 @@
+"""My App: counts whatever you like."""
