@@ -69,7 +69,7 @@ class PassphraseError(KeyFileError):
 class DeviceAnswerError(DeveloperError):
     """The device refused; code and hint are its own."""
 
-    code = "device-refused"
+    code = "device-answer"
     hint = "The device refused."
 
     def __init__(self, message: str, code: str, hint: str) -> None:
