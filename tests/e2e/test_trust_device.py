@@ -4,106 +4,35 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import shutil
-import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import pytest
-from tests.e2e.sandbox_support import HOSTILE, children
+from tests.e2e.device_support import (
+    ENTROPY,
+    PIN,
+    Running,
+    device,
+    eventually,
+    store_seed,
+    unlock,
+)
+from tests.e2e.sandbox_support import HOSTILE
 
 from primegap.device.client import AutomationClient, AutomationClientError
-from primegap.device.launcher import DeviceSettings, start_device
 from primegap.keyos.security.sealing import MAX_ATTEMPTS
-from primegap.keyos.security.vault import SoftwareVault
 
-T = TypeVar("T")
-
-PIN: Final = "271828"
 WRONG: Final = "000000"
-ENTROPY: Final = bytes(range(16))
 DENIED: Final = "ERROR 1"
 MALFORMED: Final = "ERROR 5"
 LOCKED: Final = "ERROR 7"
-
-
-def eventually(check: Callable[[], T | None], timeout_s: float = 20) -> T:
-    """Return what is found, as soon as it is something."""
-    end = time.monotonic() + timeout_s
-    while True:
-        found: T | None = None
-        with contextlib.suppress(AutomationClientError, OSError, ValueError):
-            found = check()
-        if found:
-            return found
-        assert time.monotonic() < end, "it did not come"
-        time.sleep(0.02)
-
-
-def store_seed(data: Path) -> SoftwareVault:
-    """Give a device a seed as if it had been set up long ago."""
-    folder = data / "security"
-    folder.mkdir(parents=True, exist_ok=True)
-    vault = SoftwareVault(folder, rng=os.urandom)
-    vault.seal(PIN, bytes(64) + ENTROPY)
-    return vault
-
-
-class Running:
-    """A device, its page's client, and what it says."""
-
-    def __init__(self, process: subprocess.Popen[bytes], events: Any, folder: Path) -> None:
-        self.process = process
-        self.folder = folder
-        self.events: list[dict[str, Any]] = []
-        self._reader = threading.Thread(target=self._read, args=(events,), daemon=True)
-        self._reader.start()
-        self.client: AutomationClient
-
-    def _read(self, events: Any) -> None:
-        for line in events:
-            self.events.append(json.loads(line))
-
-    def event(self, name: str, role: str | None = None) -> dict[str, Any]:
-        return eventually(
-            lambda: next(
-                (e for e in self.events if e["event"] == name and role in {None, e.get("role")}),
-                None,
-            )
-        )
-
-    def kill(self, role: str) -> None:
-        """Kill the confined process of a role."""
-        started = [e for e in self.events if e["event"] == "process-started" and e["role"] == role]
-        os.kill(children(started[-1]["pid"])[0], signal.SIGKILL)
-
-    def screen(self) -> str:
-        return str(self.client.screen()["screen"]["id"])
-
-    def stopped(self) -> str:
-        """Wait until the device stops; return its reason."""
-        self.process.wait(15)
-        self._reader.join(5)
-        return str(next(e["reason"] for e in self.events if e["event"] == "stopped"))
-
-    @property
-    def journal(self) -> str:
-        return (self.folder / "journal").read_text(errors="replace")
-
-    def end(self) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            self.process.terminate()
-        self.process.wait(15)
-        assert self.process.stdout is not None
-        self._reader.join(5)
-        self.process.stdout.close()
 
 
 # -- an app in other hands -----------------------------------------------------------------------
@@ -153,13 +82,6 @@ def result(device: Running, name: str) -> dict[str, str]:
 def order(device: Running, name: str) -> None:
     eventually((device.folder / "data/bitcoin").exists)
     (device.folder / f"data/bitcoin/go-{name}").touch()
-
-
-def unlock(device: Running) -> None:
-    eventually(lambda: device.screen() == "unlock")
-    device.client.type(PIN)
-    device.client.press("done")
-    device.client.wait("home")
 
 
 @pytest.mark.guarantee(
@@ -231,21 +153,6 @@ def test_a_crowd_at_the_door_takes_nothing_from_the_device(taken: Running) -> No
 
 
 # -- killed at awkward moments -------------------------------------------------------------------
-
-
-@contextlib.contextmanager
-def device(data: Path) -> Iterator[Running]:
-    with (data.parent / "journal").open("wb") as journal:
-        started = start_device(
-            DeviceSettings(data=data, network="regtest", development=True), journal=journal
-        )
-    running = Running(started.process, started.events, data.parent)
-    running.client = AutomationClient(started.url, started.token)
-    eventually(lambda: running.screen() in ("unlock", "welcome"))
-    try:
-        yield running
-    finally:
-        running.end()
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,6 @@ OTHER_GROUPS: Final = ("B", "K")
 NOT_BUILT: Final[dict[str, str]] = {
     "R-1": "first-use prompts",
     "R-3": "first-use prompts",
-    "S-8": "test",
     "ID-7": "test",
     "L-7": "test",
     "L-10": "test",
@@ -39,6 +38,14 @@ NOT_BUILT: Final[dict[str, str]] = {
     "M-2": "simulator",
 }
 "What is missing, by id. An id here may have tests of a part of it. `make guarantees` fails for it."
+
+KNOWN_BROKEN: Final[dict[str, str]] = {
+    "test_nothing_is_left_in_the_security_process_after_a_lock": "PIN and app seeds stay in memory",
+    "test_the_memory_of_the_security_process_is_never_swapped": "its memory is not locked",
+}
+"""Tests that fail because a mechanism is missing or wrong, and what that is.
+
+They run, and fail, in `make guarantees` only."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+from tests.e2e.device_support import Running
 from tests.e2e.sandbox_support import children
-from tests.e2e.test_trust_device import Running
 from tests.guarantees.catalogue import ROOT
 from tests.guarantees.plugin import Attempted
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from tests.e2e.test_trust_device import Running, eventually
+from tests.e2e.device_support import Running, eventually
 from tests.guarantees.hostile.everyman import CORE, IDS
 from tests.guarantees.other_hands import PACKAGE, in_other_hands
 from tests.guarantees.plugin import Attempted

@@ -1,0 +1,129 @@
+"""The launcher's device for tests: started, operated by its page, killed, and looked at."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from tests.e2e.sandbox_support import children
+
+from primegap.device.client import AutomationClient, AutomationClientError
+from primegap.device.launcher import DeviceSettings, prepare_data_directory, start_device
+from primegap.keyos.security.vault import SoftwareVault
+
+T = TypeVar("T")
+
+PIN: Final = "271828"
+ENTROPY: Final = bytes(range(16))
+
+
+def eventually(check: Callable[[], T | None], timeout_s: float = 20) -> T:
+    """Return what is found, as soon as it is something."""
+    end = time.monotonic() + timeout_s
+    while True:
+        found: T | None = None
+        with contextlib.suppress(AutomationClientError, OSError, ValueError):
+            found = check()
+        if found:
+            return found
+        assert time.monotonic() < end, "it did not come"
+        time.sleep(0.02)
+
+
+def store_seed(data: Path, *, pin: str = PIN, entropy: bytes = ENTROPY) -> SoftwareVault:
+    """Give a device a seed as if it had been set up long ago."""
+    folder = data / "security"
+    folder.mkdir(parents=True, exist_ok=True)
+    vault = SoftwareVault(folder, rng=os.urandom)
+    vault.seal(pin, bytes(64) + entropy)
+    return vault
+
+
+class Running:
+    """A device, its page's client, and what it says."""
+
+    def __init__(self, process: subprocess.Popen[bytes], events: Any, folder: Path) -> None:
+        self.process = process
+        self.folder = folder
+        self.events: list[dict[str, Any]] = []
+        self._reader = threading.Thread(target=self._read, args=(events,), daemon=True)
+        self._reader.start()
+        self.client: AutomationClient
+
+    def _read(self, events: Any) -> None:
+        for line in events:
+            self.events.append(json.loads(line))
+
+    def event(self, name: str, role: str | None = None) -> dict[str, Any]:
+        return eventually(
+            lambda: next(
+                (e for e in self.events if e["event"] == name and role in {None, e.get("role")}),
+                None,
+            )
+        )
+
+    def kill(self, role: str) -> None:
+        """Kill the confined process of a role."""
+        os.kill(self.pids(role)[-1], signal.SIGKILL)
+
+    def pids(self, role: str) -> list[int]:
+        """Return the processes of a role: the one that waits, and the confined one."""
+        if role == "core":
+            return [self.process.pid]
+        started = [e for e in self.events if e["event"] == "process-started" and e["role"] == role]
+        return [started[-1]["pid"], *children(started[-1]["pid"])] if started else []
+
+    def screen(self) -> str:
+        return str(self.client.screen()["screen"]["id"])
+
+    def stopped(self) -> str:
+        """Wait until the device stops; return its reason."""
+        self.process.wait(15)
+        self._reader.join(5)
+        return str(next(e["reason"] for e in self.events if e["event"] == "stopped"))
+
+    @property
+    def journal(self) -> str:
+        return (self.folder / "journal").read_text(errors="replace")
+
+    def end(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            self.process.terminate()
+        self.process.wait(15)
+        assert self.process.stdout is not None
+        self._reader.join(5)
+        self.process.stdout.close()
+
+
+def make_data_directory(data: Path) -> None:
+    """Make the data directory of a development device that was never started."""
+    os.close(prepare_data_directory(data, development=True))
+
+
+@contextlib.contextmanager
+def device(data: Path, *, bluetooth: str | None = None) -> Iterator[Running]:
+    settings = DeviceSettings(data=data, network="regtest", development=True, bluetooth=bluetooth)
+    with (data.parent / "journal").open("wb") as journal:
+        started = start_device(settings, journal=journal)
+    running = Running(started.process, started.events, data.parent)
+    running.client = AutomationClient(started.url, started.token)
+    eventually(lambda: running.screen() in ("unlock", "welcome"))
+    try:
+        yield running
+    finally:
+        running.end()
+
+
+def unlock(device: Running, pin: str = PIN) -> None:
+    eventually(lambda: device.screen() == "unlock")
+    device.client.type(pin)
+    device.client.press("done")
+    device.client.wait("home")
