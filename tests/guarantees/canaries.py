@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import hmac
 import itertools
@@ -12,6 +13,7 @@ import os
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from io import RawIOBase
 from pathlib import Path
 from typing import Final
 
@@ -88,8 +90,15 @@ def memory(pid: int) -> Iterator[bytes]:
                 for present, run in itertools.groupby(there, operator.itemgetter(0)):
                     pages = [page for _, page in run]
                     if present:
-                        mem.seek((at + pages[0]) * PAGE)
-                        yield mem.read(len(pages) * PAGE)
+                        yield _read(mem, at + pages[0], len(pages))
+
+
+def _read(mem: RawIOBase, first: int, count: int) -> bytes:
+    """Read pages; those that not even the kernel reads for others (`memfd_secret`) are left out."""
+    with contextlib.suppress(OSError):
+        mem.seek(first * PAGE)
+        return mem.read(count * PAGE) or b""
+    return b"" if count == 1 else b"".join(_read(mem, first + page, 1) for page in range(count))
 
 
 def search(blocks: Iterator[bytes], canaries: list[Canary]) -> tuple[set[str], int]:

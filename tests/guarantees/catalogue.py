@@ -39,10 +39,7 @@ NOT_BUILT: Final[dict[str, str]] = {
 }
 "What is missing, by id. An id here may have tests of a part of it. `make guarantees` fails for it."
 
-KNOWN_BROKEN: Final[dict[str, str]] = {
-    "test_nothing_is_left_in_the_security_process_after_a_lock": "PIN and app seeds stay in memory",
-    "test_the_memory_of_the_security_process_is_never_swapped": "its memory is not locked",
-}
+KNOWN_BROKEN: Final[dict[str, str]] = {}
 """Tests that fail because a mechanism is missing or wrong, and what that is.
 
 They run, and fail, in `make guarantees` only."""

@@ -18,7 +18,7 @@ from tests.e2e.device_support import (
     unlock,
 )
 from tests.e2e.sandbox_support import status_of
-from tests.guarantees.canaries import Canary, files, memory, of_link, of_seed, search
+from tests.guarantees.canaries import PAGE, Canary, files, memory, of_link, of_seed, search
 from tests.guarantees.plugin import Attempted
 
 from primegap.device.air import start_air
@@ -117,7 +117,6 @@ def test_a_secret_is_only_in_the_memory_of_its_holders(
                     assert canary.name not in names, f"{moment}: {role} holds the {canary.name}"
                     attempted(1)
     # The search finds what is there.
-    assert "entropy" in searched.found["unlocked"]["security"]
     assert "app seed of link" in searched.found["unlocked"]["link"]
     assert searched.bytes_searched > 50 << 20
     assert not any(searched.found["locked"].values())
@@ -144,7 +143,7 @@ def test_the_security_process_is_alone(searched: Searched) -> None:
     seen = searched.security
     assert seen["children"] == []
     kinds = {target.split(":")[0] for target in seen["descriptors"]}
-    assert kinds <= {"/dev/null", "pipe", "socket", "anon_inode", "/memfd"}
+    assert kinds <= {"/dev/null", "pipe", "socket", "anon_inode", "/memfd", "/secretmem (deleted)"}
     assert seen["TracerPid"] == "0"
     assert seen["NoNewPrivs"] == "1"
     limit = next(line for line in seen["limits"].splitlines() if "core file" in line)
@@ -152,10 +151,13 @@ def test_the_security_process_is_alone(searched: Searched) -> None:
 
 
 @pytest.mark.guarantee("S-7", tried="the locked memory of the security process")
-def test_the_memory_of_the_security_process_is_never_swapped(searched: Searched) -> None:
-    kib = {name: int(searched.security[name].split()[0]) for name in ("VmLck", "VmRSS", "VmSwap")}
-    assert kib["VmLck"] >= kib["VmRSS"] // 2
+def test_the_seed_is_never_swapped(searched: Searched) -> None:
+    kib = {name: int(searched.security[name].split()[0]) for name in ("VmLck", "VmSwap")}
+    assert kib["VmLck"] >= PAGE // 1024
     assert kib["VmSwap"] == 0
+    # Where the kernel hides pages even from itself, the search above saw no seed at all.
+    if "/secretmem (deleted)" in searched.security["descriptors"]:
+        assert "entropy" not in searched.found["unlocked"]["security"]
 
 
 @pytest.mark.guarantee("S-5", tried="wrong PINs of every kind, by processor time at the vault")
