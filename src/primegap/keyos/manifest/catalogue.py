@@ -81,6 +81,9 @@ CATALOGUE: Final[dict[str, Subgroup]] = {
         "read and write files on the microSD card",
         "All files on the card, also those that other apps left there.",
     ),
+    "file-system.own-files": Subgroup(
+        "keep files of its own", "Encrypted, up to a limit, and out of reach for other apps."
+    ),
     "file-system.user-files": Subgroup(
         "read and write your files", "All of your files on this device."
     ),
