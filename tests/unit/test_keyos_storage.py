@@ -69,19 +69,27 @@ def test_the_medium_tells_neither_names_nor_contents(tmp_path: Path) -> None:
 @pytest.mark.guarantee("F-2", tried="names out of the folder, of other forms and too long")
 @pytest.mark.parametrize(
     "name",
-    (
+    [
         *"./\\",
         "",
         "..",
         "../x",
         "/etc/passwd",
         "a/b",
-        "a\0b",
+        "a\x00b",
         "a" * 65,
         "no_backup/../x",
         "no_backup/",
-    )
-    + (" a", "-a", ".a", "é", "a\n", "NO_BACKUP/a", "a\\b", "con:", "A" * 300),
+        " a",
+        "-a",
+        ".a",
+        "é",
+        "a\n",
+        "NO_BACKUP/a",
+        "a\\b",
+        "con:",
+        "A" * 300,
+    ],
 )
 def test_only_plain_names_are_names(tmp_path: Path, name: str) -> None:
     app = files(tmp_path / "app")
