@@ -37,6 +37,7 @@ from primegap.keyos.security.vault import SoftwareVault
 from primegap.keyos.storage import SealedFile
 from primegap.quantumlink import PairingLink, PairingToken
 from primegap.quantumlink.aio.errors import PeerResetError, SessionEndedError
+from primegap.quantumlink.aio.port import PortClosedError
 from primegap.quantumlink.api import bitcoin as routes
 from primegap.quantumlink.api import system
 from primegap.quantumlink.api.bitcoin import MAX_PSBT_VALUE_BYTES
@@ -265,6 +266,22 @@ async def test_garbage_from_the_air_changes_nothing(
     assert device.starts["link"] == 1
     assert not peer_on_disk(tmp_path)
     await port.close()
+
+
+async def test_a_stranger_who_only_stays_is_shown_out_and_a_companion_is_not(
+    device: Bench, phone: Phone, radio: Radio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There is one Bluetooth connection at a time: it is for whoever proves to be somebody."""
+    monkeypatch.setattr("primegap.keyos.link.service.PROOF_CHECK_S", 0.1)
+    monkeypatch.setattr("primegap.keyos.link.service.PROOF_TIMEOUT_S", 1.0)
+    stranger = radio.join()
+    async with asyncio.timeout(20):
+        with pytest.raises(PortClosedError):
+            await stranger.receive()
+    await paired(device, phone)
+    await asyncio.sleep(2)
+    assert phone.driver.has_port
+    assert phone.driver.is_connected
 
 
 # -- what a paired companion gets ----------------------------------------------------------------

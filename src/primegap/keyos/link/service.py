@@ -55,6 +55,11 @@ CHIP_SECRET_LABEL: Final = b"Bluetooth Secret"
 "Behind the app seed, under SHA-256: the challenge secret of the Bluetooth chip (radio section 10)."
 MAX_TRACE_BYTES: Final = 8 << 20
 "Hours of an ordinary link; the rest of the process's storage is for what matters."
+PROOF_TIMEOUT_S: Final = 20.0
+"""How long a Bluetooth connection may last without a session. There is one at a time: a stranger who
+only stays would keep the companion out. A companion starts its handshake at once, tries KK for 2.5 s
+and IK for 5 s, and may have to begin again."""
+PROOF_CHECK_S: Final = 1.0
 MAX_WAITING_CALLS: Final = 32  # of one app that does not take them; further ones are refused
 NOT_READY: Final = "The link is still starting. Try again in a moment."
 CHIP_NOT_READY: Final = "The Bluetooth chip is not ready. Try again."
@@ -238,9 +243,22 @@ class LinkService:
 
             clock = asyncio.get_running_loop().time
             driver.attach(TracedPort(port, self._trace, clock))
-        async for notice in notices:
-            if isinstance(notice, PortLost):
-                return
+        watching = asyncio.get_running_loop().create_task(self._show_strangers_out(driver, port))
+        try:
+            async for notice in notices:
+                if isinstance(notice, PortLost):
+                    return
+        finally:
+            watching.cancel()
+
+    async def _show_strangers_out(self, driver: LinkDriver, port: ConnectionPort) -> None:
+        """Close a connection on which there is no session for too long."""
+        missing_s = 0.0
+        while missing_s < PROOF_TIMEOUT_S:
+            await asyncio.sleep(PROOF_CHECK_S)
+            missing_s = 0.0 if driver.is_connected else missing_s + PROOF_CHECK_S
+        self._process.log("a connection without a session is closed")
+        self._spawn(_close(port))
 
     async def _set_radio(self, state: str) -> None:
         if state != self._radio_state:
@@ -475,6 +493,11 @@ class LinkService:
         finally:
             opened.over.set()
         return Empty()
+
+
+async def _close(port: ConnectionPort) -> None:
+    with contextlib.suppress(PortClosedError):
+        await port.close()
 
 
 def _check_body(body: bytes) -> None:
