@@ -6,6 +6,8 @@ PYTHON := .venv/bin/python
 ARGS ?=
 ONLY ?=
 FUZZ_SECONDS ?= 60
+N ?= 60
+SEED ?= $(shell date +%s)
 KILLS ?=
 
 .PHONY: help demo test guarantees check format bench fuzz docs screens lock clean setup setup-dev
@@ -39,6 +41,9 @@ bench: setup-dev ## Measure, each figure beside a limit or a peer (ONLY=name for
 
 fuzz: setup-dev ## Fuzz every decoder, FUZZ_SECONDS for all together (ONLY=name for one).
 	@$(PYTHON) -m fuzz --seconds $(FUZZ_SECONDS) $(if $(ONLY),--only $(ONLY)) $(ARGS)
+
+kills: setup-dev ## Kill N processes at random moments of pairing, sharing and paying (SEED=number).
+	@PRIMEGAP_KILLS=$(N) PRIMEGAP_KILLS_SEED=$(SEED) $(PYTHON) -bb -m pytest -p no:randomly -s tests/e2e/test_walking_kills.py $(ARGS)
 
 docs: setup-dev ## Build the documentation into build/site.
 	@.venv/bin/mkdocs build --strict --site-dir build/site

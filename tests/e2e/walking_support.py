@@ -55,8 +55,12 @@ def other_companion(demo: Demo, name: str) -> Companion:
 
 def processes_of(demo: Demo, role: str) -> list[int]:
     """Return the process ids of a role, the waiting parent first, then the confined one."""
-    for line in _device_children(demo.device.process.pid):
-        pid, started = line
+    return role_processes(demo.device.process.pid, role)
+
+
+def role_processes(core: int, role: str) -> list[int]:
+    """Return the process ids of a role below this core."""
+    for pid, started in _device_children(core):
         if started == role:
             return [pid, *_children(pid)]
     return []

@@ -54,7 +54,13 @@ if TYPE_CHECKING:
 FIND_TIMEOUT_S: Final = 15.0
 CONNECT_TIMEOUT_S: Final = 20.0
 APPROVAL_TIMEOUT_S: Final = 300.0  # how long the person may take to confirm the pairing
+MAX_NAME: Final = 40
 RETRY_DELAYS_S: Final = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
+
+
+def companion_name() -> str:
+    """Return the name that the device shows for this companion, at most 40 characters."""
+    return f"Companion on {socket.gethostname()}"[:MAX_NAME]
 
 
 class DeviceLink:
@@ -109,7 +115,7 @@ class DeviceLink:
             AdapterMissingError: nothing answers at the transport.
         """
         seed = self._state.identity_seed(NATIVE.kem.seed_size)
-        identity = Identity.from_seed(NATIVE, f"Companion on {socket.gethostname()}"[:40], seed)
+        identity = Identity.from_seed(NATIVE, companion_name(), seed)
         await self._open_adapter()
         loop = asyncio.get_running_loop()
         engine = LinkEngine(
