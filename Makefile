@@ -10,7 +10,7 @@ N ?= 60
 SEED ?= $(shell date +%s)
 KILLS ?=
 
-.PHONY: help demo test guarantees check format bench fuzz docs screens lock clean setup setup-dev
+.PHONY: help demo test guarantees check format bench fuzz kills docs screens lock clean setup setup-dev
 
 help: ## Show this list.
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16

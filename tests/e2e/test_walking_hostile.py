@@ -324,6 +324,7 @@ async def test_values_of_the_wrong_kind_and_size(hostile: Hostile) -> None:
         paired.kept.clear()
 
 
+@pytest.mark.guarantee("U-7", tried="payments of a paired companion asked for and taken back")
 async def test_payments_asked_for_and_taken_back(hostile: Hostile) -> None:
     """Questions by dozens, cancelled at every moment; the same payment with other bytes."""
     async with hostile.paired() as paired:

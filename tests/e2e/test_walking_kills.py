@@ -36,6 +36,8 @@ def victims(rng: Random) -> Iterator[str]:
         yield from everybody
 
 
+@pytest.mark.guarantee("X-1", tried="any process killed at any moment of a payment")
+@pytest.mark.guarantee("U-7", tried="the link killed under pairing, sharing and payment")
 @pytest.mark.timeout(STEP_S + STEP_S * KILLS // 4)
 def test_whoever_dies_the_payment_is_made_once_and_only_if_it_was_meant(house: House) -> None:
     dealt = victims(house.rng)

@@ -56,9 +56,9 @@ CHIP_SECRET_LABEL: Final = b"Bluetooth Secret"
 MAX_TRACE_BYTES: Final = 8 << 20
 "Hours of an ordinary link; the rest of the process's storage is for what matters."
 PROOF_TIMEOUT_S: Final = 20.0
-"""How long a Bluetooth connection may last without a session. There is one at a time: a stranger who
-only stays would keep the companion out. A companion starts its handshake at once, tries KK for 2.5 s
-and IK for 5 s, and may have to begin again."""
+"""How long a Bluetooth connection may last without a session. There is one at a time: a stranger
+who only stays would keep the companion out. A companion starts its handshake at once, tries KK for
+2.5 s and IK for 5 s, and may have to begin again."""
 PROOF_CHECK_S: Final = 1.0
 MAX_WAITING_CALLS: Final = 32  # of one app that does not take them; further ones are refused
 NOT_READY: Final = "The link is still starting. Try again in a moment."
