@@ -89,9 +89,7 @@ class Hostile:
             port = await self.connect(central)
             identity = Identity.from_seed(NATIVE, companion_name(), self.seed)
             loop = asyncio.get_running_loop()
-            engine = LinkEngine(
-                LinkConfig.for_suite(NATIVE), identity, rng=os.urandom, now_s=loop.time()
-            )
+            engine = LinkEngine(LinkConfig.tuned(), identity, rng=os.urandom, now_s=loop.time())
             async with LinkDriver(engine) as driver:
                 driver.bind_peer(self.peer)
                 driver.attach(port)
