@@ -211,9 +211,11 @@ def log(monkeypatch: pytest.MonkeyPatch) -> Log:
         made.ck.append(state._chaining_key.hex())
         return state
 
-    def logged_mix_hash(self: SymmetricState, data: bytes) -> SymmetricState:
-        state = mix_hash(self, data)
-        made.h.append(state.transcript_hash.hex())
+    def logged_mix_hash(self: SymmetricState, *fields: bytes) -> SymmetricState:
+        state = self
+        for data in fields:
+            state = mix_hash(state, data)
+            made.h.append(state.transcript_hash.hex())
         return state
 
     def logged_keys(

@@ -221,7 +221,7 @@ class Handshake(NeverSerialised):
         )
         ciphertext, secret = setup.suite.kem.encapsulate(message.ephemeral)
         symmetric = symmetric.mix_hash(ciphertext).mix_key(secret)
-        symmetric, encrypted = setup.encapsulate_encrypted(symmetric, remote_bundle.public_key)
+        symmetric, encrypted = setup.encapsulate_encrypted(symmetric, remote_bundle)
         reply = KnownSecond(
             setup.handshake_id,
             setup.params.initial_stream_receive_window,
@@ -298,7 +298,7 @@ class Handshake(NeverSerialised):
 
         window = setup.params.initial_stream_receive_window
         symmetric = setup.mix_preamble(symmetric, HandshakeKind.XX3, window=window)
-        symmetric, encrypted = setup.encapsulate_encrypted(symmetric, bundle.public_key)
+        symmetric, encrypted = setup.encapsulate_encrypted(symmetric, bundle)
         symmetric, own_bundle = symmetric.encrypt_and_hash(setup.identity.bundle_bytes)
         reply = PairingThird(setup.handshake_id, encrypted, own_bundle)
         state = replace(
@@ -321,7 +321,7 @@ class Handshake(NeverSerialised):
 
         window = setup.params.initial_stream_receive_window
         symmetric = setup.mix_preamble(symmetric, HandshakeKind.XX4, window=window)
-        symmetric, encrypted = setup.encapsulate_encrypted(symmetric, bundle.public_key)
+        symmetric, encrypted = setup.encapsulate_encrypted(symmetric, bundle)
         reply = PairingFourth(setup.handshake_id, encrypted)
         state = self._finished(symmetric, bundle, self._remote_window)
         return state, setup.encode_record(HandshakeKind.XX4, reply)

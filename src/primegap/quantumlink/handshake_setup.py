@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from primegap.quantumlink.codec import MAX_U32, put_u32
 from primegap.quantumlink.errors import (
+    InvalidPayloadError,
     InvalidRemoteBundleError,
     LocalError,
 )
@@ -107,19 +108,22 @@ class HandshakeSetup(NeverSerialised):
         route = own + remote if outbound else remote + own
         if self.pattern is Pattern.XX:
             route += self.pairing_token.pairing_id
-        return (
-            symmetric.mix_hash(_PREAMBLE)
-            .mix_hash(route)
-            .mix_hash(bytes((kind,)))
-            .mix_hash(put_u32(self.handshake_id))
-            .mix_hash(put_u32(window))
+        return symmetric.mix_hash(
+            _PREAMBLE, route, bytes((kind,)), put_u32(self.handshake_id), put_u32(window)
         )
 
     def encapsulate_encrypted(
-        self, symmetric: SymmetricState, public_key: bytes
+        self, symmetric: SymmetricState, remote: PeerBundle
     ) -> tuple[SymmetricState, bytes]:
-        """Encapsulate to a static key, encrypt the ciphertext, mix the secret."""
-        ciphertext, secret = self.suite.kem.encapsulate(public_key)
+        """Encapsulate to a peer's static key, encrypt the ciphertext, mix the secret.
+
+        Raises:
+            InvalidRemoteBundleError: the key is not one.
+        """
+        try:
+            ciphertext, secret = self.suite.kem.encapsulate(remote.public_key)
+        except InvalidPayloadError as error:
+            raise InvalidRemoteBundleError("the public key is not one") from error
         symmetric, encrypted = symmetric.encrypt_and_hash(ciphertext)
         return symmetric.mix_key_and_hash(secret), encrypted
 
@@ -132,10 +136,13 @@ class HandshakeSetup(NeverSerialised):
     def open_bundle(
         self, symmetric: SymmetricState, encrypted: bytes
     ) -> tuple[SymmetricState, PeerBundle]:
-        """Decrypt the peer's bundle and hold it against what we know of the peer."""
+        """Decrypt the peer's bundle and hold it against what we know of the peer.
+
+        The key itself is checked by `encapsulate_encrypted`, which every pattern does next.
+        """
         symmetric, encoded = symmetric.decrypt_and_hash(encrypted)
         bundle = PeerBundle.parse_untrusted(encoded, self.suite)
-        bundle.validate()
+        bundle.validate_but_key()
         if bundle.qid != self.remote_qid:
             raise InvalidRemoteBundleError("the bundle is not the sender's")
         if self.expected is not None and bundle != self.expected:

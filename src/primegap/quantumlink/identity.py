@@ -119,16 +119,24 @@ class PeerBundle:
         Raises:
             InvalidRemoteBundleError: they do not.
         """
+        self.validate_but_key()
+        try:
+            self.suite.kem.check_public_key(self.public_key)
+        except InvalidPayloadError as error:
+            raise InvalidRemoteBundleError("the public key is not one") from error
+
+    def validate_but_key(self) -> None:
+        """Do the same without the key: for whoever encapsulates to it next, which checks it too.
+
+        Raises:
+            InvalidRemoteBundleError: they do not hold together.
+        """
         if self.version != BUNDLE_VERSION:
             raise InvalidRemoteBundleError("unknown bundle version")
         if self.qid != derive_qid(self.suite, self.public_key):
             raise InvalidRemoteBundleError("the QID is not that of the key")
         if len(self.name.encode()) > MAX_NAME_BYTES:
             raise InvalidRemoteBundleError("the name is too long")
-        try:
-            self.suite.kem.check_public_key(self.public_key)
-        except InvalidPayloadError as error:
-            raise InvalidRemoteBundleError("the public key is not one") from error
 
 
 class Identity(NeverSerialised):

@@ -7,7 +7,6 @@ the state it was tried on as it was.
 from __future__ import annotations
 
 import hashlib
-import hmac
 from typing import TYPE_CHECKING
 
 from primegap.quantumlink.errors import DecryptFailedError, InvalidPayloadError
@@ -32,13 +31,12 @@ def invalid_tag() -> type[Exception]:
 
 def hkdf(salt: bytes, ikm: bytes, *, blocks: int, info: bytes = b"") -> list[bytes]:
     """Return the first 32-byte blocks of HKDF-SHA256 (RFC 5869)."""
-    pseudorandom_key = hmac.digest(salt, ikm, "sha256")
-    output: list[bytes] = []
-    previous = b""
-    for number in range(1, blocks + 1):
-        previous = hmac.digest(pseudorandom_key, previous + info + bytes((number,)), "sha256")
-        output.append(previous)
-    return output
+    from cryptography.hazmat.primitives.hashes import SHA256
+    from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+    size = SHA256.digest_size
+    output = HKDF(SHA256(), blocks * size, salt, info).derive(ikm)
+    return [output[at : at + size] for at in range(0, len(output), size)]
 
 
 class SymmetricState(NeverSerialised):
@@ -66,9 +64,11 @@ class SymmetricState(NeverSerialised):
         """`h`: 32 bytes over everything both sides have seen so far."""
         return self._hash
 
-    def mix_hash(self, data: bytes) -> SymmetricState:
-        """Add public data to the transcript."""
-        h = hashlib.sha256(self._hash + data).digest()
+    def mix_hash(self, *fields: bytes) -> SymmetricState:
+        """Add public data to the transcript, one field after another."""
+        h = self._hash
+        for data in fields:
+            h = hashlib.sha256(h + data).digest()
         return SymmetricState(self._suite, h, self._chaining_key, self._cipher_key, self._counter)
 
     def mix_key(self, secret: bytes) -> SymmetricState:
