@@ -9,8 +9,10 @@ FUZZ_SECONDS ?= 60
 N ?= 60
 SEED ?= $(shell date +%s)
 KILLS ?=
+SEEDS ?= 20000
+FIRST ?= 0
 
-.PHONY: help demo test guarantees check format bench fuzz kills docs screens lock clean setup setup-dev
+.PHONY: help demo test guarantees check format bench fuzz adversary kills docs screens lock clean setup setup-dev
 
 help: ## Show this list.
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -44,6 +46,9 @@ fuzz: setup-dev ## Fuzz every decoder, FUZZ_SECONDS for all together (ONLY=name 
 
 kills: setup-dev ## Kill N processes at random moments of pairing, sharing and paying (SEED=number).
 	@PRIMEGAP_KILLS=$(N) PRIMEGAP_KILLS_SEED=$(SEED) $(PYTHON) -bb -m pytest -p no:randomly -s tests/e2e/test_walking_kills.py $(ARGS)
+
+adversary: setup-dev ## A hostile chip and a hostile air, seed by seed (SEEDS=n seeds, FIRST=n to start at).
+	@RADIO_ADVERSARY_SEEDS=$(SEEDS) RADIO_ADVERSARY_FIRST=$(FIRST) $(PYTHON) -bb -m pytest -q tests/adversary $(ARGS)
 
 docs: setup-dev ## Build the documentation into build/site.
 	@.venv/bin/mkdocs build --strict --site-dir build/site

@@ -9,18 +9,24 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import random
 import socket
-import sys
 from collections import deque
 from collections.abc import Coroutine
-from dataclasses import dataclass, fields
-from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
 from typing import Final
 
-from primegap.btp import Chunker
-from primegap.quantumlink import NATIVE, Identity
+from tests.adversary.attack import (
+    PEACE,
+    TO_DEVICE,
+    TO_PHONE,
+    Attack,
+    Attacker,
+    Book,
+    deep_size,
+    stranger_packets,
+)
+
+from primegap.quantumlink import NATIVE
 from primegap.quantumlink.aio import (
     LinkDriver,
     LinkStream,
@@ -34,8 +40,7 @@ from primegap.quantumlink.aio.errors import LocalResetError
 from primegap.quantumlink.aio.events import PortLost
 from primegap.quantumlink.aio.memory import MemoryPort
 from primegap.quantumlink.aio.simulation import DriverPair
-from primegap.quantumlink.session import LinkConfig, LinkEngine, NoSessionError
-from primegap.quantumlink.session.simulation import seeded_rng
+from primegap.quantumlink.session import NoSessionError
 from primegap.radio.chip import LINE_HIGH, LINE_LOW, Chip, ChipAction, ChipIdentity
 from primegap.radio.chip_memory import ChipMemory
 from primegap.radio.chip_process import HostPipe
@@ -43,7 +48,6 @@ from primegap.radio.firmware import TEST_SIGNERS, bundled_image
 from primegap.radio.host import RadioSettings, open_radio
 from primegap.radio.host_startup import ChipBond
 from primegap.radio.messages import (
-    MAX_PACKET_BYTES,
     Link,
     ReceivedData,
     Status,
@@ -51,56 +55,10 @@ from primegap.radio.messages import (
     parse_message_untrusted,
 )
 
-MARK: Final = b"\x00plaintext mark\xff"
-"Fills every message, so that any 32 bytes of plain text contain it."
-RECORDED_PACKETS: Final = 2000
-"What the chip remembers of each direction, to replay it."
 MAX_STATE_BYTES: Final = 2 << 20
 "Most that one end may hold: about seven times what attacks were seen to bring about."
 RECOVERY_S: Final = 240.0
 "After the attack, by when a message must have passed each way: time-outs of 30 s may be running."
-TO_DEVICE, TO_PHONE = 0, 1
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Attack:
-    """Probabilities, per packet or per answer."""
-
-    drop: float = 0.0
-    duplicate: float = 0.0
-    reorder: float = 0.0
-    corrupt: float = 0.0
-    truncate: float = 0.0
-    delay: float = 0.0
-    flood: float = 0.0
-    "Random packets behind a real one."
-    replay: float = 0.0
-    "A run of packets of earlier, of any session."
-    reflect: float = 0.0
-    "A run of the receiver's own packets."
-    swap: float = 0.0
-    "A handshake of a stranger who knows both identities."
-    splice: float = 0.0
-    "Headers of one packet, content of another."
-    stall: float = 0.0
-    "Nothing passes for a while."
-    lie: float = 0.0
-    "A wrong answer to the host: another state, a packet nobody sent, garbage, silence."
-    mute: float = 0.0
-    "The chip answers the host nothing any more, until it is reset."
-    cut: float = 0.0
-    "The connection is closed."
-
-    @classmethod
-    def draw(cls, chance: random.Random) -> Attack:
-        """Return a mixture of two to five kinds."""
-        kinds = chance.sample([one.name for one in fields(cls)], chance.randint(2, 5))
-        rare = {"stall": 0.01, "cut": 0.01, "mute": 0.005}
-        rare |= {"swap": 0.03, "replay": 0.03, "reflect": 0.03}
-        return cls(**{kind: chance.random() * rare.get(kind, 0.2) for kind in kinds})
-
-
-PEACE: Final = Attack()
 
 
 class HostileChip:
@@ -155,7 +113,7 @@ class HostileChip:
         with contextlib.suppress(PortClosedError):
             while True:
                 for packet in await self._bench.mangle(TO_DEVICE, await port.receive()):
-                    if self._bench.strikes("cut"):
+                    if self._bench.attacker.strikes("cut"):
                         self.disconnect()
                         return
                     while self.application.inbound_full and self._port is port:
@@ -182,102 +140,41 @@ class Bench:
     def __init__(self, seed: int) -> None:
         self.chance = random.Random(seed)
         self.pair = DriverPair(seed=seed)
-        self.attack = PEACE
+        strangers = (
+            stranger_packets(seed, NATIVE, self.pair.device_identity),
+            stranger_packets(seed, NATIVE, self.pair.phone_identity),
+        )
+        self.attacker = Attacker(self.chance, strangers)
+        self.book = Book(self.chance)
         self.memory = ChipMemory.erased()
         self.chips = 0
         self.is_mute = False
-        self.packets = 0
-        self.delivered = (dict[bytes, int](), dict[bytes, int]())
-        self.sent: dict[bytes, bytes] = {}
-        self.acknowledged: set[bytes] = set()
-        self.failures: list[str] = []
         self.largest_bytes = 0
         "Of one end, as `deep_size` counts."
         self._bond = ChipBond(bytes(range(32)), sent=False)
-        self._recorded: tuple[deque[bytes], deque[bytes]] = (
-            deque(maxlen=RECORDED_PACKETS),
-            deque(maxlen=RECORDED_PACKETS),
-        )
-        self._held: list[bytes | None] = [None, None]
         self._chip: HostileChip | None = None
-        self._numbers = 0
         self._tasks: set[asyncio.Task[object]] = set()
-        self._stranger = (
-            self._stranger_packets(seed, self.pair.device_identity),
-            self._stranger_packets(seed, self.pair.phone_identity),
-        )
         asyncio.get_running_loop().set_exception_handler(
-            lambda _, context: self.failures.append(f"crash: {context}")
+            lambda _, context: self.book.failures.append(f"crash: {context}")
         )
         self.pair.device.on_stream(lambda stream: self.spawn(self._take(TO_DEVICE, stream)))
         self.pair.phone.on_stream(lambda stream: self.spawn(self._take(TO_PHONE, stream)))
 
-    @staticmethod
-    def _stranger_packets(seed: int, victim: Identity) -> list[bytes]:
-        rng = seeded_rng(f"stranger/{seed}")
-        stranger = Identity.generate(NATIVE, "stranger", rng)
-        engine = LinkEngine(LinkConfig.tuned(), stranger, rng=rng, now_s=0.0)
-        engine.bind_peer(victim.bundle)
-        engine.connect_ik(now_s=0.0)
-        outgoing = engine.take_write(now_s=0.0)
-        assert outgoing is not None
-        return list(Chunker().chunk(outgoing.record))
-
     # -- the attack -------------------------------------------------------------------------------
 
-    def strikes(self, kind: str) -> bool:
-        probability: float = getattr(self.attack, kind)
-        return probability > 0 and self.chance.random() < probability
-
     async def mangle(self, direction: int, packet: bytes) -> list[bytes]:
-        """Return what arrives instead of a packet; and look into it, as a chip may."""
-        self.packets += 1
-        if MARK in packet:
-            self.failures.append("plain text in a packet")
-        recorded, own = self._recorded[direction], self._recorded[1 - direction]
-        recorded.append(packet)
-        if self.attack is PEACE:
-            held, self._held[direction] = self._held[direction], None
-            return [packet] if held is None else [held, packet]
-        if self.strikes("stall"):
-            await asyncio.sleep(self.chance.uniform(0.5, 40.0))
-        elif self.strikes("delay"):
-            await asyncio.sleep(self.chance.uniform(0.01, 1.0))
-        if self.strikes("drop"):
-            return []
-        if self.strikes("corrupt"):
-            at = self.chance.randrange(len(packet))
-            flip = self.chance.randint(1, 255)
-            packet = packet[:at] + bytes([packet[at] ^ flip]) + packet[at + 1 :]
-        if self.strikes("truncate"):
-            packet = packet[: self.chance.randrange(len(packet))]
-        if self.strikes("splice"):
-            at = self.chance.randrange(len(packet) + 1)
-            packet = packet[:at] + self.chance.choice(recorded)[at:]
-        arriving = [packet]
-        if self.strikes("duplicate"):
-            arriving *= self.chance.randint(2, 4)
-        if self.strikes("flood"):
-            size = self.chance.randint(1, MAX_PACKET_BYTES)
-            arriving += [self.chance.randbytes(size) for _ in range(self.chance.randint(1, 20))]
-        for kind, store in (("replay", recorded), ("reflect", own)):
-            if store and self.strikes(kind):
-                start = self.chance.randrange(len(store))
-                arriving += list(store)[start : start + self.chance.randint(1, 80)]
-        if self.strikes("swap"):
-            arriving += self._stranger[direction]
-        if self.strikes("reorder"):
-            held, self._held[direction] = self._held[direction], arriving.pop(0)
-            if held is not None:
-                arriving.append(held)
+        """Return what arrives instead of a packet."""
+        hold_s, arriving = self.attacker.mangle(direction, packet)
+        if hold_s:
+            await asyncio.sleep(hold_s)
         return arriving
 
     def twist(self, answer: bytes | None) -> bytes | None:
         """Return what the host hears instead of an answer."""
-        self.is_mute = self.is_mute or self.strikes("mute")
+        self.is_mute = self.is_mute or self.attacker.strikes("mute")
         if answer is None or self.is_mute:
             return None
-        if not self.strikes("lie"):
+        if not self.attacker.strikes("lie"):
             return answer
         match self.chance.randrange(5):
             case 0:
@@ -303,7 +200,7 @@ class Bench:
     def _over(self, task: asyncio.Task[object]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            self.failures.append(f"crash: {error!r}")
+            self.book.failures.append(f"crash: {error!r}")
 
     async def _run_phone(self) -> None:
         while True:
@@ -351,10 +248,7 @@ class Bench:
 
     async def send(self, direction: int) -> bool:
         """Send one message; return whether it was acknowledged."""
-        self._numbers += 1
-        number = bytes([direction]) + self._numbers.to_bytes(4)
-        message = number + MARK * self.chance.choice([1, 10, 100, 500])
-        self.sent[number] = message
+        number, message = self.book.compose(direction, (1, 10, 100, 500))
         try:
             stream = self._driver(direction).open_stream(number)
             await stream.writer.write(message)
@@ -362,28 +256,18 @@ class Bench:
             await stream.writer.wait_finished()
         except (SessionEndedError, PeerResetError, LocalResetError, NoSessionError):
             return False
-        self.acknowledged.add(number)
+        self.book.acknowledge(number)
         return True
 
     async def _take(self, direction: int, stream: LinkStream) -> None:
-        expected = self.sent.get(stream.header)
-        if expected is None or expected[0] != direction:
-            self.failures.append("a stream that nobody opened")
-            return
         received = b""
         try:
             while piece := await stream.reader.read():
                 received += piece
         except (SessionEndedError, PeerResetError, LocalResetError):
-            if not expected.startswith(received):
-                self.failures.append("forged bytes")
+            self.book.receive(direction, stream.header, received, whole=False)
             return
-        counts = self.delivered[direction]
-        counts[stream.header] = counts.get(stream.header, 0) + 1
-        if received != expected:
-            self.failures.append("a forged message")
-        if counts[stream.header] > 1:
-            self.failures.append("a doubled message")
+        self.book.receive(direction, stream.header, received, whole=True)
         with contextlib.suppress(SessionEndedError, PeerResetError, LocalResetError):
             stream.writer.finish()
 
@@ -391,9 +275,10 @@ class Bench:
 
     def check(self) -> None:
         """Check what must hold at every moment."""
-        assert not self.failures, self.failures[:3]
+        assert not self.book.failures, self.book.failures[:3]
+        assert not self.attacker.plaintext_seen, "plain text in a packet"
         for driver in (self.pair.phone, self.pair.device):
-            size = deep_size(driver, without=(self,))
+            size = deep_size(driver, without=(self, asyncio.get_running_loop()))
             self.largest_bytes = max(self.largest_bytes, size)
             assert size < MAX_STATE_BYTES, size
 
@@ -406,21 +291,20 @@ class Bench:
         self.spawn(Reconnector(self.pair.phone).run())
         await self._pass_one_each_way()
         for _ in range(phases):
-            self.attack = Attack.draw(self.chance)
+            self.attacker.attack = Attack.draw(self.chance)
             end_s = loop.time() + phase_s
             while loop.time() < end_s:
                 for direction in (TO_DEVICE, TO_PHONE):
                     if self._driver(direction).is_connected:
                         self.spawn(self.send(direction))
                 await asyncio.sleep(self.chance.uniform(0.2, 2.0))
-                assert not self.failures, self.failures[:3]
+                assert not self.book.failures, self.book.failures[:3]
             self.check()
-        self.attack = PEACE
+        self.attacker.attack = PEACE
         await self._pass_one_each_way()
         await asyncio.sleep(1)
         self.check()
-        lost = self.acknowledged - self.delivered[0].keys() - self.delivered[1].keys()
-        assert not lost, f"{len(lost)} acknowledged messages never arrived"
+        assert not self.book.lost, f"{len(self.book.lost)} acknowledged messages never arrived"
 
     async def _pass_one_each_way(self) -> None:
         async with asyncio.timeout(RECOVERY_S):
@@ -445,25 +329,6 @@ class Bench:
         if self._chip is not None:
             self._chip.pipe.close()
         await asyncio.sleep(0.1)
-
-
-NOT_STATE: Final = (type, ModuleType, FunctionType, BuiltinFunctionType, CodeType, asyncio.Task)
-"What is reachable from a driver but is code, or leads to the whole program."
-
-
-def deep_size(root: object, *, without: tuple[object, ...]) -> int:
-    """Return the bytes of everything reachable from an object, code and tasks aside."""
-    seen = {id(one) for one in (*without, asyncio.get_running_loop())}
-    todo: list[object] = [root]
-    total = 0
-    while todo:
-        one = todo.pop()
-        if id(one) in seen or isinstance(one, NOT_STATE):
-            continue
-        seen.add(id(one))
-        total += sys.getsizeof(one)
-        todo += gc.get_referents(one)
-    return total
 
 
 async def run_seed(seed: int, *, phases: int = 3, phase_s: float = 15.0) -> Bench:
