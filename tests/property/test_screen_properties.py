@@ -35,6 +35,7 @@ from primegap.keyos.ui.screen import (
     Item,
     Keypad,
     KeypadPurpose,
+    OneTimeCode,
     Progress,
     Qr,
     QrLevel,
@@ -73,7 +74,7 @@ def with_own_ids(screen_parts: list[Any]) -> list[Any]:
     def renamed(part: Any) -> Any:
         if isinstance(part, ChoiceList):
             return replace(part, choices=tuple(renamed(choice) for choice in part.choices))
-        if isinstance(part, Button | Choice | Toggle):
+        if isinstance(part, Button | Choice | Toggle | OneTimeCode):
             return replace(part, id=f"id-{next(numbers)}")
         return part
 
@@ -121,6 +122,14 @@ items: st.SearchStrategy[Item] = st.one_of(
     ),
     st.builds(Progress, labels(60), st.none() | st.floats(0, 1)),
     st.builds(Toggle, st.just("id"), labels(60, least=1), st.booleans(), labels(120)),
+    st.builds(
+        OneTimeCode,
+        st.just("id"),
+        labels(60, least=1),
+        labels(120),
+        st.lists(st.text(string.digits, min_size=1, max_size=3), max_size=3).map(" ".join),
+        st.none() | st.floats(0, 1),
+    ),
     st.builds(Icon, icons, st.sampled_from(Tone)),
     st.builds(Spacer, st.sampled_from([8, 24, 240, None])),
 )
@@ -181,6 +190,8 @@ def written(item: Item) -> list[str]:
             return [text for c in item.choices for text in (shown(c.label), shown(c.detail))]
         case Toggle():
             return [shown(item.label), shown(item.detail)]
+        case OneTimeCode():
+            return [shown(item.label), shown(item.detail), item.code or "– – –"]
         case Qr():
             return [shown(item.caption)]
         case Progress():
@@ -250,7 +261,7 @@ def test_whatever_can_be_pressed_is_there_at_its_page(screen: Screen) -> None:
     for item in screen.items:
         if isinstance(item, ChoiceList):
             assert all(listed.count(choice.id) == 1 for choice in item.choices)
-        elif isinstance(item, Toggle):
+        elif isinstance(item, Toggle | OneTimeCode):
             assert listed.count(item.id) == 1
 
 

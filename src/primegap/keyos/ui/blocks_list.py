@@ -21,6 +21,7 @@ from primegap.keyos.ui.parts import (
     IconPart,
     Part,
     Rect,
+    RingPart,
     SwitchPart,
     Target,
     TargetKind,
@@ -31,7 +32,7 @@ from primegap.keyos.ui.theme import CONTENT, MARGIN, PADDING, Face, Ink
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from primegap.keyos.ui.screen import Choice, ChoiceList, Toggle, Words
+    from primegap.keyos.ui.screen import Choice, ChoiceList, OneTimeCode, Toggle, Words
 
 CHOICE_GAP: Final = 12
 CHEVRON: Final = 24
@@ -173,6 +174,51 @@ def toggle_block(item: Toggle) -> Block:
         mark_width=_SWITCH[0],
     )
     return Block((piece,))
+
+
+_RING: Final = 40
+_LAST_PART: Final = 1 / 6  # of the time: the ring and the code warn
+
+
+def one_time_block(item: OneTimeCode) -> Block:
+    """Where a code is for, the account, the code in large digits, and the ring of its time."""
+    x, room = MARGIN + 20, RIGHT - 20 - MARGIN - 20
+    texts = [
+        (t, theme.CHOICE, Ink.TEXT, item.label) for t in lines_of(item.label, theme.CHOICE, room)
+    ]
+    if shown(item.detail):
+        texts += [
+            (t, theme.DETAIL, Ink.MUTED, item.detail)
+            for t in lines_of(item.detail, theme.DETAIL, room)
+        ]
+    inner = sum(face.line for _, face, _, _ in texts)
+    height = inner + 4 + theme.ONE_TIME.line + 2 * ROW_PADDING
+    late = item.remaining is not None and item.remaining <= _LAST_PART
+    ink = Ink.WARNING if late else Ink.ACCENT
+
+    def build(y: int) -> Built:
+        rect = Rect.of(MARGIN, y, CONTENT, height)
+        parts: list[Part] = [_surface(item.id)(rect)]
+        top = y + ROW_PADDING
+        for text, face, colour, source in texts:
+            marked = isinstance(source, Untrusted)
+            parts.append(line(text, face, colour, x, top, untrusted=marked))
+            top += face.line
+        code = item.code or "– – –"
+        parts.append(line(code, theme.ONE_TIME, ink if item.code else Ink.FAINT, x, top + 4))
+        place = Rect.of(RIGHT - 20 - _RING, top + 4, _RING, theme.ONE_TIME.line)
+        if item.remaining is not None:
+            parts.append(RingPart(_middle(place, _RING), item.remaining, ink))
+        else:
+            parts.append(IconPart(_middle(_right(place, CHEVRON), CHEVRON), "chevron", Ink.FAINT))
+        target = Target(item.id, rect, TargetKind.CHOICE, shown(item.label))
+        return Built(parts, [target])
+
+    return Block((Piece(height, build),), gap=CHOICE_GAP)
+
+
+def _right(rect: Rect, width: int) -> Rect:
+    return Rect.of(rect.right - width, rect.top, width, rect.height)
 
 
 _WORDS_PORTION: Final = 12

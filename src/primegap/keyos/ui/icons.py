@@ -248,3 +248,20 @@ def disc_mask(diameter: int) -> Image.Image:
     pen = Pen(diameter * _OVERSAMPLE, 1)
     pen.dot(GRID / 2, GRID / 2, GRID / 2)
     return pen.image.reduce(_OVERSAMPLE)
+
+
+RING_STEPS: Final = 120  # a ring moves by three degrees
+_RING_WIDTH: Final = 0.14  # of its diameter
+
+
+@functools.lru_cache(maxsize=2 * RING_STEPS)
+def ring_mask(diameter: int, steps: int) -> Image.Image:
+    """Return a ring as a mask, of which `steps` of RING_STEPS are left, clockwise from the top."""
+    side = diameter * _OVERSAMPLE
+    mask = Image.new("L", (side, side), 0)
+    if steps > 0:
+        gone = 360 * (RING_STEPS - steps) / RING_STEPS
+        box = (0, 0, side - 1, side - 1)
+        width = round(side * _RING_WIDTH)
+        ImageDraw.Draw(mask).arc(box, -90 + gone, 270, fill=255, width=width)
+    return mask.reduce(_OVERSAMPLE)

@@ -20,6 +20,7 @@ MAX_LABEL_CHARS: Final = 60
 MAX_DETAIL_CHARS: Final = 120
 MAX_ADDRESS_CHARS: Final = 128  # the longest known today has 90 (BIP-173)
 MAX_CODE_CHARS: Final = 128
+MAX_ONE_TIME_CHARS: Final = 14  # ten digits in groups
 MAX_WORDS: Final = 33  # SLIP-39 shares of 256 bits
 MAX_WORD_CHARS: Final = 12
 MAX_TYPED: Final = {"pin": 16, "words": 12, "dice": 256}
@@ -30,6 +31,7 @@ MAX_SPACER: Final = 240
 _ID: Final = re.compile(r"[a-z0-9][a-z0-9._:-]*", re.ASCII)
 _RESERVED_IDS: Final = ("page:", "key:")  # made by the layout
 _ALPHANUMERIC: Final = re.compile(r"[A-Za-z0-9]+", re.ASCII)
+_DIGIT_GROUPS: Final = re.compile(r"[0-9]+(?: [0-9]+)*", re.ASCII)
 _WORD: Final = re.compile(r"[a-z]+", re.ASCII)
 
 
@@ -119,6 +121,14 @@ def check_tuple(value: object, kind: type, low: int, high: int, what: str) -> No
         raise ScreenError(f"{what} are not a tuple of {kind.__name__}")
     if not low <= len(value) <= high:
         raise ScreenError(f"{what} are not {low} to {high}")
+
+
+def _check_fraction(value: object) -> None:
+    # Minus zero would be an equal value with another encoding.
+    if value is not None and (
+        not isinstance(value, float) or not 0 <= value <= 1 or math.copysign(1, value) < 0
+    ):
+        raise ScreenError("a fraction is not a float within 0 to 1")
 
 
 def _check_icon(value: object) -> None:
@@ -311,12 +321,7 @@ class Progress:
 
     def __post_init__(self) -> None:
         check_label(self.label, limit=MAX_LABEL_CHARS, what="the label of a progress")
-        value: object = self.fraction
-        if value is None:
-            return
-        # Minus zero would be an equal value with another encoding.
-        if not isinstance(value, float) or not 0 <= value <= 1 or math.copysign(1, value) < 0:
-            raise ScreenError("a fraction is not a float within 0 to 1")
+        _check_fraction(self.fraction)
 
 
 @dataclass(frozen=True, slots=True)
@@ -335,6 +340,35 @@ class Toggle:
         check_label(self.detail, limit=MAX_DETAIL_CHARS, what="the detail of a switch")
         if not shown(self.label):
             raise ScreenError("the label of a switch is empty")
+
+
+@dataclass(frozen=True, slots=True)
+class OneTimeCode:
+    """A code to type elsewhere, large, with a ring of the time it is still good for.
+
+    Pressing it answers with its id.
+    """
+
+    id: str
+    label: Label
+    "Where the code is for."
+    detail: Label
+    "The account there; may be empty."
+    code: str
+    "Digits, parted by spaces; empty while none is made."
+    remaining: float | None
+    "Fraction of its time that is left, 0 to 1; None for a code without a time."
+
+    def __post_init__(self) -> None:
+        check_id(self.id)
+        check_label(self.label, limit=MAX_LABEL_CHARS, what="the label of a code")
+        check_label(self.detail, limit=MAX_DETAIL_CHARS, what="the detail of a code")
+        check_text(self.code, limit=MAX_ONE_TIME_CHARS, what="a one-time code")
+        if self.code and not _DIGIT_GROUPS.fullmatch(self.code):
+            raise ScreenError("a one-time code is not groups of digits")
+        if not shown(self.label):
+            raise ScreenError("the label of a code is empty")
+        _check_fraction(self.remaining)
 
 
 @dataclass(frozen=True, slots=True)
@@ -376,6 +410,7 @@ Item = (
     | Qr
     | Progress
     | Toggle
+    | OneTimeCode
     | Icon
     | Spacer
 )
@@ -395,6 +430,8 @@ def item_size(item: Item) -> int:
         case ChoiceList():
             sizes = [len(shown(c.label)) + len(shown(c.detail)) for c in item.choices]
             return sum(max(size, _CHOICE_SIZE) for size in sizes)
+        case OneTimeCode():
+            return max(len(shown(item.label)) + len(shown(item.detail)), _CHOICE_SIZE)
         case Qr():
             return len(item.text) + len(shown(item.caption))
         case _:

@@ -23,7 +23,7 @@ from primegap.keyos.ui.blocks import (
     text_block,
     text_pieces,
 )
-from primegap.keyos.ui.blocks_list import choices_block, toggle_block, words_block
+from primegap.keyos.ui.blocks_list import choices_block, one_time_block, toggle_block, words_block
 from primegap.keyos.ui.blocks_money import address_block, amount_block, code_block
 from primegap.keyos.ui.blocks_picture import icon_block, progress_block, qr_block, spacer_block
 from primegap.keyos.ui.errors import LayoutError
@@ -56,6 +56,7 @@ from primegap.keyos.ui.screen import (
     Icon,
     Item,
     Keypad,
+    OneTimeCode,
     Progress,
     Qr,
     Row,
@@ -166,6 +167,8 @@ def _block(item: Item, room: int, beside: int, *, centred: bool) -> Block:
             return qr_block(item, room, beside)
         case Toggle():
             return toggle_block(item)
+        case OneTimeCode():
+            return one_time_block(item)
         case Icon():
             return icon_block(item)
         case Spacer():

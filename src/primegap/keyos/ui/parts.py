@@ -152,6 +152,15 @@ class BarPart:
 
 
 @dataclass(frozen=True, slots=True)
+class RingPart:
+    """A ring of which a fraction is left, clockwise from the top."""
+
+    rect: Rect
+    remaining: float
+    ink: Ink
+
+
+@dataclass(frozen=True, slots=True)
 class SwitchPart:
     """A switch."""
 
@@ -192,6 +201,7 @@ Part = (
     | IconPart
     | QrPart
     | BarPart
+    | RingPart
     | SwitchPart
     | EntryPart
     | ButtonPart

@@ -16,7 +16,7 @@ from PIL import Image, ImageDraw
 from primegap.keyos.ui import theme
 from primegap.keyos.ui.errors import ScreenError
 from primegap.keyos.ui.fonts import BLEED, OVERSAMPLE, features, font, width
-from primegap.keyos.ui.icons import disc_mask, icon_mask
+from primegap.keyos.ui.icons import RING_STEPS, disc_mask, icon_mask, ring_mask
 from primegap.keyos.ui.layout import app_name_face, layout
 from primegap.keyos.ui.parts import (
     BarPart,
@@ -28,6 +28,7 @@ from primegap.keyos.ui.parts import (
     Part,
     QrPart,
     Rect,
+    RingPart,
     SwitchPart,
     TextPart,
 )
@@ -116,6 +117,8 @@ class _Canvas:
                 self._qr(part)
             case BarPart():
                 self._bar(part)
+            case RingPart():
+                self._ring(part)
             case SwitchPart():
                 self._switch(part)
             case EntryPart():
@@ -203,6 +206,12 @@ class _Canvas:
         elif part.fraction > 0:
             length = max(round(rect.width * part.fraction), rect.height)
             self.rounded(Rect.of(rect.left, rect.top, length, rect.height), radius, Ink.ACCENT)
+
+    def _ring(self, part: RingPart) -> None:
+        place = (part.rect.left, part.rect.top)
+        steps = round(part.remaining * RING_STEPS)
+        self.image.paste(Ink.BORDER.value, place, ring_mask(part.rect.width, RING_STEPS))
+        self.image.paste(part.ink.value, place, ring_mask(part.rect.width, steps))
 
     def _switch(self, part: SwitchPart) -> None:
         rect, radius = part.rect, part.rect.height // 2

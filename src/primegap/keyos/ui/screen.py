@@ -25,6 +25,7 @@ from primegap.keyos.ui.items import (
     Item,
     Keypad,
     KeypadPurpose,
+    OneTimeCode,
     Progress,
     Qr,
     QrLevel,
@@ -59,6 +60,7 @@ __all__ = [
     "KeypadPurpose",
     "Label",
     "Network",
+    "OneTimeCode",
     "Progress",
     "Qr",
     "QrLevel",
@@ -177,7 +179,7 @@ class Screen:
         for item in self.items:
             if isinstance(item, ChoiceList):
                 ids += [choice.id for choice in item.choices]
-            elif isinstance(item, Toggle):
+            elif isinstance(item, Toggle | OneTimeCode):
                 ids.append(item.id)
             keypads += isinstance(item, Keypad)
         if len(ids) != len(set(ids)):
