@@ -12,7 +12,11 @@ from typing import TYPE_CHECKING, Final
 
 from scripts.docs_page import cell, publish, summary
 
+from primegap.apps.authenticator import screens as authenticator
+from primegap.apps.authenticator.otp import Account as Login
+from primegap.apps.authenticator.otp import OtpKind
 from primegap.apps.bitcoin import screens as bitcoin
+from primegap.apps.settings import screens as settings
 from primegap.bitcoin.accounts import Account, Keychain
 from primegap.bitcoin.amounts import Satoshi
 from primegap.bitcoin.keys import account_key
@@ -21,6 +25,7 @@ from primegap.bitcoin.review_values import ChangeOutput, ExternalOutput, Review
 from primegap.bitcoin.scripts import ScriptType
 from primegap.keyos.api.core import SystemInfo
 from primegap.keyos.api.link import LinkState
+from primegap.keyos.api.permissions import Grant
 from primegap.keyos.manifest import CATALOGUE
 from primegap.keyos.ui import screens as system
 from primegap.keyos.ui.input import MIN_DISPLAY_S
@@ -78,7 +83,7 @@ SECTIONS: Final[tuple[tuple[str, str, ModuleType, tuple[str, ...]], ...]] = (
         ("unlock",),
     ),
     (
-        "Home, pairing and settings",
+        "Home and pairing",
         "`home` → `pairing` → `confirm-pairing` when a companion answers the code → `companion` → "
         "`home`. With a companion paired, `home` offers `companion` in place of `pair`.",
         system,
@@ -88,8 +93,6 @@ SECTIONS: Final[tuple[tuple[str, str, ModuleType, tuple[str, ...]], ...]] = (
             "confirm_pairing",
             "companion",
             "confirm_unpair",
-            "settings",
-            "about",
         ),
     ),
     (
@@ -105,6 +108,20 @@ SECTIONS: Final[tuple[tuple[str, str, ModuleType, tuple[str, ...]], ...]] = (
         "was read.",
         system,
         ("working", "message"),
+    ),
+    (
+        "Settings app",
+        "Opened with `app:settings` on `home`. `grants` lists what was allowed to installed apps; "
+        "a `one-grant` can be taken back.",
+        settings,
+        ("menu", "set_time", "set_clock", "choose_zone", "grants", "one_grant", "about", "problem"),
+    ),
+    (
+        "Authenticator",
+        "Opened with `app:authenticator` on `home`. `account:` is followed by the number of an "
+        "account in the list, from 0.",
+        authenticator,
+        ("codes", "account", "scanning", "keep", "confirm_delete", "problem"),
     ),
     (
         "Bitcoin app",
@@ -127,11 +144,19 @@ SECTIONS: Final[tuple[tuple[str, str, ModuleType, tuple[str, ...]], ...]] = (
 )
 
 
+PATTERNS: Final = (settings.GRANT, settings.OFFSET, authenticator.ACCOUNT)
+PREFIXES: Final = {settings: "settings.", authenticator: "authenticator."}
+"Before the names of samples, where two apps call a screen the same."
+
+
 def samples() -> dict[str, Screen]:
     """Return a screen of each kind by the name of the function that makes it."""
     paired = LinkState(1, "connected", True, "Companion", True, "0123-4567", False)
     alone = LinkState(1, "waiting", False, "", False, "", False)
     info = SystemInfo((), True, True, 1, (), simulator=False)
+    grant = Grant(bytes(16), "An app", "peripherals.camera-use", True)
+    login = Login(OtpKind.TOTP, "Mail", "me@example.org", bytes(20))
+    counted = Login(OtpKind.HOTP, "Bank", "me", bytes(20))
     account = Account.from_key(account_key(bytes(16), Network.REGTEST, 0), Network.REGTEST)
     address = account.address(Keychain.EXTERNAL, 0)
     return {
@@ -152,8 +177,6 @@ def samples() -> dict[str, Screen]:
         "confirm_pairing": system.confirm_pairing("Companion", "0123-4567"),
         "companion": system.companion(paired),
         "confirm_unpair": system.confirm_unpair("Companion"),
-        "settings": system.settings(radio_on=True, radio=True),
-        "about": system.about("00000000", info),
         "menu": bitcoin.menu(account),
         "receive": bitcoin.receive(account, address, 0),
         "scanning": bitcoin.scanning("Scan", "Hold the code up.", 0.5),
@@ -163,6 +186,20 @@ def samples() -> dict[str, Screen]:
         "share_account": bitcoin.share_account(account, "01234567"),
         "review_payment": bitcoin.review_payment(_review(account), account),
         "signed_qr": bitcoin.signed_qr("UR:CRYPTO-PSBT/SAMPLE", "Scan this"),
+        "settings.menu": settings.menu(info, "2026-01-01 12:00"),
+        "settings.set_time": settings.set_time(0, 0, 60),
+        "settings.set_clock": settings.set_clock(0, 0, 60),
+        "settings.choose_zone": settings.choose_zone(0),
+        "settings.grants": settings.grants((grant,)),
+        "settings.one_grant": settings.one_grant(grant),
+        "settings.about": settings.about("00000000", info),
+        "settings.problem": settings.problem("Text"),
+        "authenticator.codes": authenticator.codes((login, counted), 0),
+        "authenticator.account": authenticator.account(counted, 0),
+        "authenticator.scanning": authenticator.scanning(),
+        "authenticator.keep": authenticator.keep(login),
+        "authenticator.confirm_delete": authenticator.confirm_delete(login),
+        "authenticator.problem": authenticator.problem("Text"),
     }
 
 
@@ -204,7 +241,7 @@ def _review(account: Account) -> Review:
 def check_complete() -> None:
     """Raise SystemExit when a function that returns a screen is in no section."""
     listed = {(module, name) for _, _, module, names in SECTIONS for name in names}
-    for module in (system, bitcoin):
+    for module in {section[2] for section in SECTIONS}:
         for name, function in inspect.getmembers(module, inspect.isfunction):
             ours = function.__module__ == module.__name__ and not name.startswith("_")
             if ours and inspect.signature(function).return_annotation == "Screen":
@@ -224,8 +261,9 @@ def page() -> str:
         parts += [f"## {title}\n", f"{flow}\n"]
         parts.append("| Screen | What it is | Targets |\n| --- | --- | --- |")
         for name in names:
-            others = [screen for key, screen in screens.items() if key.startswith(f"{name},")]
-            parts.append(_row([screens[name], *others], getattr(module, name)))
+            key = f"{PREFIXES.get(module, '')}{name}"
+            others = [screen for other, screen in screens.items() if other.startswith(f"{key},")]
+            parts.append(_row([screens[key], *others], getattr(module, name)))
         parts.append("")
     return "\n".join(parts)
 
@@ -246,6 +284,9 @@ def _targets(shown: list[Screen]) -> str:
                     found.setdefault(KEY, "the keypad")
                 elif target.id.startswith("word:"):
                     found.setdefault("word:", "*`word:`*")
+                elif target.id.startswith(PATTERNS):
+                    stem = target.id.partition(":")[0]
+                    found.setdefault(stem, f"*`{stem}:`*")
                 elif target.id.startswith(system.APP):
                     found.setdefault(system.APP, f"*`app:`* (`{target.id}`)")
                 else:

@@ -167,7 +167,7 @@ async def pay_over_the_link(page: Page, hand: DeviceHand, demo: Any) -> None:
 
 
 async def pay_by_qr(page: Page, hand: DeviceHand, demo: Any) -> None:
-    await hand.press("settings")
+    await hand.press("app:settings")
     await hand.wait("settings")
     await hand.press("bluetooth")
     await hand.wait("settings")

@@ -198,7 +198,7 @@ async def test_an_app_shows_screens_only_while_the_person_wants_them(
     await device.press("ok")
     assert (await shown).action == "ok"
     # The app did not close; the person went on to something else.
-    await device.press("settings")
+    await device.press("app:settings")
     await device.wait("settings")
     assert await refusal(app.call(present)) is Status.DENIED
     await device.press("back")
@@ -390,7 +390,7 @@ async def test_notices_without_end_leave_the_home_screen_usable(
         await app.call(ui.Notify(encode_screen(PLAIN)))
     await device.press("ok")
     await device.wait("home")
-    await device.press("settings")
+    await device.press("app:settings")
     await device.press("back")
     await device.press("lock")
     await device.wait("unlock")
@@ -418,7 +418,7 @@ async def test_an_app_that_floods_the_screen_does_not_keep_the_person_out(
     floods = [asyncio.create_task(flood(requests[n % 4])) for n in range(28)]
     await asyncio.sleep(0.3)
     began = time.monotonic()
-    await device.press("settings")
+    await device.press("app:settings")
     await device.press("back")
     await device.press("lock")
     await device.wait("unlock")

@@ -150,7 +150,7 @@ class Finger:
 
     async def switch_bluetooth(self, *, on: bool) -> None:
         """Flip the switch in the settings."""
-        await self.press("settings")
+        await self.press("app:settings")
         await self.wait("settings")
         await self.press("bluetooth")
         screen = await self.wait("settings")

@@ -24,7 +24,6 @@ from primegap.keyos.ui.screen import (
     Screen,
     Text,
     TextStyle,
-    Toggle,
     Words,
     untrusted,
 )
@@ -33,7 +32,6 @@ from primegap.keyos.ui.stage import Rank
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from primegap.keyos.api.core import SystemInfo
     from primegap.keyos.api.link import LinkState
     from primegap.keyos.manifest import Subgroup
     from primegap.keyos.ui.screen import Label
@@ -48,11 +46,8 @@ DICE: Final = "dice"
 NO_DICE: Final = "no-dice"
 PAIR: Final = "pair"
 COMPANION: Final = "companion"
-SETTINGS: Final = "settings"
 LOCK: Final = "lock"
 UNPAIR: Final = "unpair"
-BLUETOOTH: Final = "bluetooth"
-ABOUT: Final = "about"
 ALWAYS: Final = "always"
 NOT_NOW: Final = "not-now"
 NEVER: Final = "never"
@@ -218,7 +213,8 @@ def home(link: LinkState) -> Screen:
                 (
                     Choice(APP + "bitcoin", "Bitcoin", "Receive, check, sign", icon="coin"),
                     companion_tile,
-                    Choice(SETTINGS, "Settings", "Bluetooth, about", icon="settings"),
+                    Choice(APP + "authenticator", "Authenticator", "Codes for logins", icon="key"),
+                    Choice(APP + "settings", "Settings", "Radio, time, about", icon="settings"),
                 ),
                 tiles=True,
             ),
@@ -311,30 +307,4 @@ def confirm_unpair(peer_name: str) -> Screen:
             Button(CONFIRM, "Hold to forget", style=ButtonStyle.DANGER, hold_ms=HOLD_MS),
         ),
         confirm=True,
-    )
-
-
-def settings(*, radio_on: bool, radio: bool) -> Screen:
-    """Settings."""
-    items: list[Toggle | Text | ChoiceList] = []
-    if radio:
-        items.append(Toggle(BLUETOOTH, "Bluetooth", on=radio_on))
-        items.append(_muted("Off ends the Bluetooth chip. The device then signs by QR code only."))
-    else:
-        items.append(_muted("This device has no Bluetooth chip. It signs by QR code only."))
-    items.append(ChoiceList((Choice(ABOUT, "About this device", ""),)))
-    return Screen(id="settings", title="Settings", items=tuple(items), buttons=(_back(),))
-
-
-def about(fingerprint: str, info: SystemInfo) -> Screen:
-    """Facts about the device."""
-    rows = [Row("Master fingerprint", fingerprint.upper())]
-    rows += [
-        Row(p.role.capitalize(), "runs, isolated" if p.running else "off") for p in info.processes
-    ]
-    return Screen(
-        id="about",
-        title="About",
-        items=tuple(rows),
-        buttons=(Button(OK, "OK", style=ButtonStyle.PRIMARY),),
     )

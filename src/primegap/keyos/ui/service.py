@@ -163,6 +163,8 @@ class UiService:
             version = state.version
             news = dataclasses.replace(_checked(state), version=0)
             if news != self._context.link:
+                if news.radio != self._context.link.radio:
+                    await read_radio(self._context)  # the settings app may have switched it
                 self._context.link = news
                 self._context.link_changed()
                 self._changed()

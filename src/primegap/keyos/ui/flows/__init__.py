@@ -1,3 +1,3 @@
-"""What the system itself shows, one module a flow: first start, lock, home, pairing, settings."""
+"""What the system itself shows, one module a flow: first start, lock, home, pairing."""
 
 from __future__ import annotations

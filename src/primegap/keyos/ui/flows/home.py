@@ -1,4 +1,4 @@
-"""Home, pairing and settings."""
+"""Home and pairing."""
 
 from __future__ import annotations
 
@@ -40,12 +40,11 @@ async def _do(ui: Context, choice: str) -> None:
         await pair(ui)
     elif choice == screens.COMPANION:
         await companion(ui)
-    elif choice == screens.SETTINGS:
-        await settings(ui)
 
 
 async def pair(ui: Context) -> None:
     """Show the pairing code until a companion paired, the person left, or time is over."""
+    await read_radio(ui)
     if not ui.radio_on:
         await ui.tell("Bluetooth is off", "Switch Bluetooth on in the settings, then pair again.")
         return
@@ -88,24 +87,6 @@ async def companion(ui: Context) -> None:
         return
     if await ui.press(screens.confirm_unpair(ui.link.peer_name)) == screens.CONFIRM:
         await ui.process.call(link.Unpair())
-
-
-async def settings(ui: Context) -> None:
-    """Bluetooth switch, information, lock."""
-    while True:
-        choice = await ui.press(screens.settings(radio_on=ui.radio_on, radio=ui.radio_present))
-        if choice == screens.BLUETOOTH:
-            working = ui.stage.add(screens.working("Bluetooth"), screens.WORKING_RANK)
-            try:
-                await ui.process.call(core.SetRadio(not ui.radio_on))
-            finally:
-                ui.stage.remove(working)
-            await read_radio(ui)
-        elif choice == screens.ABOUT:
-            info = await ui.process.call(core.GetSystemInfo(), core.SystemInfo)
-            await ui.press(screens.about(ui.lock.fingerprint, info))
-        else:
-            return
 
 
 async def read_radio(ui: Context) -> None:
