@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from primegap.apps.authenticator import screens
@@ -98,6 +98,7 @@ def test_any_text_is_an_account_or_is_refused(text: str) -> None:
     layout(screens.keep(account))
 
 
+@settings(deadline=None, max_examples=25)  # it draws; how fast is not the question
 @given(
     issuer=st.text(max_size=MAX_NAME_CHARS),
     name=st.text(max_size=MAX_NAME_CHARS),

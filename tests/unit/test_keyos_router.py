@@ -161,7 +161,8 @@ def test_secret_bearing_messages_have_exactly_the_reviewed_holders() -> None:
             for name in names:
                 holders.setdefault(name, set()).add(role)
     assert holders == {
-        "GetState": {"ui"},
+        "CertifyChannelKey": {"authenticator", "settings"},
+        "GetState": {"settings", "ui"},
         "BeginSeed": {"ui"},
         "CommitSeed": {"ui"},
         "Login": {"ui"},
@@ -174,7 +175,7 @@ def test_secret_bearing_messages_have_exactly_the_reviewed_holders() -> None:
         "GetSecurityWords": {"ui"},
         "GetDeviceFacts": {"ui"},
         "GetStorageKey": {"storage"},
-        "GetAppSeed": {"bitcoin", "link", "permissions"},
+        "GetAppSeed": {"authenticator", "bitcoin", "link", "permissions", "settings"},
         "GetAccountXpub": {"bitcoin"},
         "TakeAccountKey": {"bitcoin"},
         "WaitUnlocked": {"bitcoin", "link", "permissions"},
