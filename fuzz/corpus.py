@@ -132,8 +132,8 @@ def _pictures() -> Iterator[bytes]:
 
     from PIL import Image
 
+    from primegap.airgap.drawing import qr_png
     from primegap.airgap.qr import qr_matrix
-    from primegap.companion.pictures import qr_png
 
     png = qr_png(qr_matrix("UR:BYTES/HDEYMEJTSWHH"), 2)
     yield png

@@ -14,13 +14,13 @@ import httpx
 from PIL import Image, ImageDraw
 
 from primegap.airgap import UrEncoder, psbt_to_ur
+from primegap.airgap.drawing import qr_png
 from primegap.airgap.qr import QrMatrix, qr_matrix, scan_picture
 from primegap.bitcoin.keys import AccountSigner
 from primegap.bitcoin.networks import Network
 from primegap.bitcoin.review import review_psbt
 from primegap.bitcoin.sign import sign_psbt
 from primegap.companion.companion import Companion
-from primegap.companion.pictures import qr_png
 from primegap.companion.state import StoredAccount
 from primegap.device.launcher import listen
 from primegap.regtest import RegtestNode

@@ -10,8 +10,8 @@ from tests.bitcoin_kit import funded_wallet
 from tests.web_kit import picture, pictures_of, read_svg
 
 from primegap.airgap import FrameVerdict, RemoteAirgapError
+from primegap.airgap.drawing import qr_animation, qr_png, qr_svg, qr_text
 from primegap.airgap.qr import qr_matrix, scan_image, scan_picture
-from primegap.companion.pictures import qr_animation, qr_png, qr_svg, qr_text
 from primegap.web.companion_scan import NOTHING, Scanner
 
 TEXTS = ["A", "BITCOIN:BCRT1QW508D6QEJXTDG4Y5R3ZARVARY0C5XW7KYGT080", "lower case, ünïcode ✓"]

@@ -176,7 +176,7 @@ class QrError(RemoteAirgapError):
     """A picture cannot be decoded."""
 
     code = "picture-unreadable"
-    hint = "The picture cannot be read. Use a PNG or JPEG file."
+    hint = "The picture cannot be read. Use a PNG, JPEG or GIF file."
 
 
 class PictureTooLargeError(QrError):

@@ -1,4 +1,4 @@
-"""QR symbols: drawn as grids of modules, read from grey images and picture files.
+"""QR symbols: drawn as grids of modules, read from grey images, picture files and animations.
 
 The edge of the room: zxing-cpp does both, Pillow opens picture files. Both load on first use, or
 with `preload`. Importing zxing-cpp takes some 10 ms, Pillow some 50.
@@ -19,6 +19,8 @@ from primegap.airgap.errors import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from PIL.ImageFile import ImageFile
 
 MAX_QR_VERSION: Final = 40
@@ -31,6 +33,10 @@ MAX_PICTURE_BYTES: Final = 8 << 20
 MAX_PICTURE_SIDE: Final = 8192
 MAX_PICTURE_PIXELS: Final = 1 << 24
 "Pixels of a picture file, what a telephone's camera takes; decoding takes 4 to 16 bytes for each."
+MAX_ANIMATION_BYTES: Final = 64 << 20
+"Size of an animated file: some minutes of symbols."
+MAX_FRAMES: Final = 4096
+"Pictures of an animated file; at 20 ms each that is more than a minute of work."
 MAX_JPEG_SCANS: Final = 64
 "Ordinary progressive files have about ten. Each costs a pass over all pixels and few bytes."
 
@@ -38,6 +44,7 @@ _BASE_MODULES: Final = 17
 _MODULES_PER_VERSION: Final = 4
 _PNG_SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 _JPEG_SIGNATURE: Final = b"\xff\xd8\xff"
+_GIF_SIGNATURES: Final = (b"GIF87a", b"GIF89a")
 _JPEG_SCAN: Final = b"\xff\xda"  # never occurs inside coded pixels
 # 0 is dark in zxing-cpp's picture of a symbol; anything else is light.
 _DARK_FROM_GREY: Final = bytes([1]) + bytes(255)
@@ -161,14 +168,14 @@ def scan_image(grey: bytes | bytearray | memoryview, width: int, height: int) ->
 
 
 def scan_picture(picture: bytes) -> list[ScannedCode]:
-    """Return the QR codes in a PNG or JPEG file, at most MAX_CODES.
+    """Return the QR codes in a PNG, JPEG or GIF file, at most MAX_CODES.
 
     Of a file with several pictures the first is looked at. Transparent parts count as white.
     Pictures of more than MAX_IMAGE_PIXELS are searched at half their size.
 
     Raises:
         PictureTooLargeError: more bytes, rows, columns or pixels than are looked at.
-        QrError: not a PNG or JPEG file, or a damaged one.
+        QrError: not such a file, or a damaged one.
     """
     if len(picture) > MAX_PICTURE_BYTES:
         raise PictureTooLargeError("too many bytes")
@@ -187,19 +194,59 @@ def scan_picture(picture: bytes) -> list[ScannedCode]:
     return scan_image(grey, width, height)
 
 
+def scan_animation(picture: bytes) -> Iterator[list[ScannedCode]]:
+    """Yield the QR codes of each picture of a GIF, PNG or JPEG file, animated or not.
+
+    At most MAX_FRAMES pictures are looked at. A file that is damaged further on ends there with an
+    error; what was read before stays read.
+
+    Raises:
+        PictureTooLargeError: more bytes, rows, columns or pixels than are looked at.
+        QrError: not such a file, or a damaged one.
+    """
+    if len(picture) > MAX_ANIMATION_BYTES:
+        raise PictureTooLargeError("too many bytes")
+    try:
+        image = _open_picture(picture)
+    except QrError:
+        raise
+    except Exception as error:
+        raise QrError("malformed picture") from error
+    with image:
+        for number in range(MAX_FRAMES):
+            try:
+                if number:
+                    image.seek(number)
+                width, height = image.size
+                if max(width, height) > MAX_PICTURE_SIDE or width * height > MAX_PICTURE_PIXELS:
+                    raise PictureTooLargeError("too many pixels")
+                grey, width, height = _grey_pixels(image)
+            except EOFError:
+                return
+            except QrError:
+                raise
+            except Exception as error:
+                raise QrError("malformed picture") from error
+            yield scan_image(grey, width, height)
+
+
 def _open_picture(picture: bytes) -> ImageFile:
     """Read the head of a picture file; its decoder is chosen here, not by Pillow's registry."""
     if picture.startswith(_PNG_SIGNATURE):
         from PIL.PngImagePlugin import PngImageFile
 
         return PngImageFile(io.BytesIO(picture))
+    if picture.startswith(_GIF_SIGNATURES):
+        from PIL.GifImagePlugin import GifImageFile
+
+        return GifImageFile(io.BytesIO(picture))
     if picture.startswith(_JPEG_SIGNATURE):
         from PIL.JpegImagePlugin import JpegImageFile
 
         if picture.count(_JPEG_SCAN) > MAX_JPEG_SCANS:
             raise PictureTooLargeError("too many passes")
         return JpegImageFile(io.BytesIO(picture))
-    raise QrError("neither PNG nor JPEG")
+    raise QrError("neither PNG nor JPEG nor GIF")
 
 
 def _grey_pixels(image: ImageFile) -> tuple[bytes, int, int]:

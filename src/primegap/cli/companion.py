@@ -212,8 +212,8 @@ def receive(options: Options, *, amount: str | None, qr: bool, as_json: bool) ->
     request = format_payment_request(found.address, asked)
     text = found.address
     if qr:
+        from primegap.airgap.drawing import qr_text
         from primegap.airgap.qr import qr_matrix
-        from primegap.companion.pictures import qr_text
 
         text = f"{qr_text(qr_matrix(request))}\n{text}"
     emit(

@@ -6,9 +6,9 @@ import asyncio
 from typing import TYPE_CHECKING, Final
 
 from primegap.airgap import DEFAULT_DENSITY, DEFAULT_FRAME_PERIOD_MS, QrError
+from primegap.airgap.drawing import qr_animation, qr_png
 from primegap.airgap.qr import qr_matrix
 from primegap.cli.output import say
-from primegap.companion.pictures import qr_animation, qr_png
 from primegap.web.companion_scan import Scanner
 
 if TYPE_CHECKING:

@@ -14,11 +14,14 @@ from primegap.cli.output import DIRECTORY_ENV, Settings, command, default_data_d
 LAZY: Final = {
     "air": "primegap.cli.air:air",
     "app": "primegap.cli.app:app",
+    "bbqr": "primegap.cli.codes:bbqr",
     "companion": "primegap.cli.companion:companion",
     "demo": "primegap.cli.demo:demo",
     "device": "primegap.cli.device:device",
     "link": "primegap.cli.link:link",
+    "qr": "primegap.cli.codes:qr",
     "regtest": "primegap.cli.regtest:regtest",
+    "ur": "primegap.cli.codes:ur",
 }
 
 

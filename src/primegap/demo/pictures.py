@@ -9,8 +9,8 @@ _MODULE_PX: Final = 8
 
 def qr_picture(text: str, *, min_version: int = 1) -> bytes:
     """Return a PNG of a QR code with its quiet zone."""
+    from primegap.airgap.drawing import qr_png
     from primegap.airgap.qr import qr_matrix
-    from primegap.companion.pictures import qr_png
 
     return qr_png(qr_matrix(text, min_version=min_version), _MODULE_PX)
 

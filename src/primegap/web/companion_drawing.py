@@ -206,7 +206,7 @@ def asked_amount(text: str) -> Satoshi | None:
 
 def svg(matrix: QrMatrix) -> Response:
     """Answer with a QR code."""
-    from primegap.companion.pictures import qr_svg
+    from primegap.airgap.drawing import qr_svg
 
     headers = {"Cache-Control": "no-store"}
     return Response(qr_svg(matrix), media_type="image/svg+xml", headers=headers)

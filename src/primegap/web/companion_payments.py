@@ -152,8 +152,8 @@ class PaymentPages(Pages):
     @guarded
     async def animation(self, request: Request) -> Response:
         """The animated code as one picture that repeats, for browsers without scripts."""
+        from primegap.airgap.drawing import qr_animation
         from primegap.airgap.qr import qr_matrix
-        from primegap.companion.pictures import qr_animation
 
         payment = self.desk.payment(request.path_params["txid"])
         if payment is None:

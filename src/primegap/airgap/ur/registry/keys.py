@@ -333,11 +333,13 @@ def key_from_expression(text: str) -> Key:
         raise LocalAirgapError("a private key" if private else "not an extended public key")
     network = _NETWORK_OF[payload[:4]]
     parent = int.from_bytes(payload[5:9], "big")
-    if origin is None and payload[4]:
-        origin = Keypath((), None, payload[4])
-    elif origin is not None:
+    child = int.from_bytes(payload[9:13], "big")
+    if origin is not None:
         origin = Keypath(origin.items, origin.fingerprint, payload[4])
-    return HdKey(
+    elif payload[4]:
+        last = Step(child % HARDENED, hardened=child >= HARDENED)
+        origin = Keypath((last,), None, payload[4])
+    found = HdKey(
         payload[45:],
         payload[13:45],
         CoinInfo(network=network) if network else None,
@@ -345,6 +347,9 @@ def key_from_expression(text: str) -> Key:
         Keypath(children) if children else None,
         parent or None,
     )
+    if found.xpub() != key:
+        raise LocalAirgapError("an extended key that does not belong to its path")
+    return found
 
 
 def _item_from_text(text: str) -> PathItem:
