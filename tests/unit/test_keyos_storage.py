@@ -213,7 +213,7 @@ class Callers:
 
 async def start(device: Bench) -> tuple[Process, Callers]:
     ui = await device.puppet("ui")
-    device._start("storage")
+    device.start("storage")
     process = await device.puppet("storage")
     StorageService(process)
     return ui, Callers(process)

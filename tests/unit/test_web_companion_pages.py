@@ -141,7 +141,7 @@ async def test_what_is_no_pairing_code_is_explained(tmp_path: Path) -> None:
         assert "This is not a pairing code" in answer.text
         for content, status, hint in (
             (picture("hello"), 409, "This is not a pairing code"),
-            (b"no picture", 409, "Use a PNG or JPEG file"),
+            (b"no picture", 409, "Use a PNG, JPEG or GIF file"),
             (b"", 200, "No QR code"),
         ):
             answer = await client.post("/pair/picture", content=content, headers=JSON)

@@ -29,7 +29,7 @@ class Scan:
 
 
 async def read_codes(picture: bytes) -> list[ScannedCode]:
-    """Return the QR codes in a PNG or JPEG file, at most a few.
+    """Return the QR codes in a PNG, JPEG or GIF file, at most a few.
 
     Raises:
         QrError: the file cannot be read.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
-from primegap.airgap.errors import CborError, LocalAirgapError
+from primegap.airgap.errors import CborError, LocalAirgapError, TooLargeForQrError
 from primegap.airgap.ur import generation as tags
 from primegap.airgap.ur.cbor import check_item_untrusted, strip_tag_untrusted
 from primegap.airgap.ur.limits import MAX_MESSAGE_BYTES
@@ -45,8 +45,8 @@ class Ur:
     """A type and its content.
 
     Raises:
-        LocalAirgapError: the type is malformed, or the content is not one CBOR item of 1 byte to
-            1 MiB.
+        LocalAirgapError: the type is malformed, or the content is not one CBOR item.
+        TooLargeForQrError: more than 1 MiB.
     """
 
     ur_type: str
@@ -58,7 +58,7 @@ class Ur:
         if not is_ur_type(self.ur_type):
             raise LocalAirgapError("malformed UR type")
         if len(self.cbor) > MAX_MESSAGE_BYTES:
-            raise LocalAirgapError("more than 1 MiB")
+            raise TooLargeForQrError("more than 1 MiB")
         try:
             check_item_untrusted(self.cbor)
         except CborError as error:
