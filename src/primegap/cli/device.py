@@ -112,6 +112,52 @@ def run(
     say("The device stopped.")
 
 
+@device.command()
+@command
+def check(*, as_json: bool) -> None:
+    """Try whether this machine can isolate a device's processes, and say what is missing.
+
+    Children of this command try what apps must not be able to do. Run it as the user that is to run
+    the device.
+    """
+    import asyncio
+
+    from primegap.keyos.core.builtin import PACKAGE
+    from primegap.keyos.core.measure import measure
+    from primegap.keyos.core.order import find_runtime
+    from primegap.keyos.sandbox.support import NEEDS, Level
+
+    support = asyncio.run(measure(find_runtime(PACKAGE.parent).python_path))
+    found = {finding.name: finding for finding in support.findings}
+    features = []
+    lines = []
+    for need in NEEDS:
+        finding = found.get(need.name)
+        present = finding is not None and finding.present
+        detail = "it could not be tried" if finding is None else finding.detail
+        features.append(
+            {
+                "feature": need.name,
+                "title": need.title,
+                "present": present,
+                "needed_for_level": int(need.level),
+                "found": detail,
+                "remedy": None if present else need.remedy,
+            }
+        )
+        lines.append(f"{'yes' if present else 'NO':4}{need.title}: {detail}")
+        if not present:
+            lines.append(f"    {need.remedy}")
+    lines.append(f"Support level {int(support.level)}. {support.level.meaning}")
+    emit(
+        {"level": int(support.level), "meaning": support.level.meaning, "features": features},
+        "\n".join(lines),
+        as_json=as_json,
+    )
+    if support.level is Level.NONE:
+        sys.exit(1)
+
+
 def _start_controller(bluetooth: str, settings: Settings) -> StartedAir | StartedAdapter | None:
     """Start what the chip needs besides itself; None when it needs nothing more."""
     from primegap.device.adapter import start_adapter

@@ -34,6 +34,7 @@ async def _run(settings: dict[str, Any]) -> int:
     from primegap.keyos.core.journal import Journal
     from primegap.keyos.core.order import Runtime
     from primegap.keyos.core.supervisor import Supervisor, Supply
+    from primegap.keyos.sandbox.cgroups import find_control_groups
 
     # Worked out by the launcher: this interpreter runs without site packages and cannot tell.
     found = settings["runtime"]
@@ -54,6 +55,8 @@ async def _run(settings: dict[str, Any]) -> int:
         )
         for role, supply in settings["supplies"].items()
     }
+    groups = find_control_groups()
+    groups.clear_stale()
     supervisor = Supervisor(
         builtin_table(),
         runtime,
@@ -61,6 +64,7 @@ async def _run(settings: dict[str, Any]) -> int:
         development=settings["development"],
         journal=journal,
         supplies=supplies,
+        groups=groups,
     )
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -71,6 +71,7 @@ def launch_order(
     development: bool,
     config: dict[str, Any],
     devices: list[str],
+    groups: list[str],
 ) -> dict[str, Any]:
     """Return the order that `sandbox/launch.py` carries out."""
     return {
@@ -84,6 +85,7 @@ def launch_order(
         "data": None if data is None else str(data),
         "uid": uid,
         "devices": devices,
+        "groups": groups,
         "image": fds.get("image"),
         "fds": fds,
         "keep_fds": list(fds.values()),

@@ -12,6 +12,7 @@ from primegap.keyos.api.core import (
     AdmitApp,
     AnswerPermissionRequest,
     AppEvent,
+    FeatureInfo,
     FirstScreen,
     GetSystemInfo,
     LaunchApp,
@@ -47,6 +48,7 @@ from primegap.keyos.messages import (
     decode_message_untrusted,
     encode_message,
 )
+from primegap.keyos.sandbox.support import Level
 
 if TYPE_CHECKING:
     from primegap.keyos.core.journal import Journal
@@ -155,7 +157,7 @@ class CoreServer:
                 await self._remove(_decode(RemoveApp, frame, fds).app_id)
             case LaunchApp.message_id:
                 app_id = frame.words[0].to_bytes(8, "big") + frame.words[1].to_bytes(8, "big")
-                self._launch(app_id, fds[0] if fds else None)
+                await self._launch(app_id, fds[0] if fds else None)
             case StopApp.message_id:
                 role = self._app(_decode(StopApp, frame, fds).app_id)
                 self.stopped.add(role)
@@ -188,8 +190,14 @@ class CoreServer:
             ProcessInfo(role, role in supervisor.running or role == "core", supervisor.starts[role])
             for role in supervisor.table.manifests
         )
+        support = supervisor.support
         return SystemInfo(
-            processes, supervisor.radio.on, supervisor.radio.present, 0, (), simulator=False
+            processes,
+            supervisor.radio.on,
+            supervisor.radio.present,
+            int(support.level),
+            tuple(FeatureInfo(f.name, f.present, f.detail) for f in support.findings),
+            simulator=False,
         )
 
     # -- apps -----------------------------------------------------------------------------------
@@ -228,11 +236,15 @@ class CoreServer:
         supervisor.forget_quota(role)
         supervisor.switchboard.server_removed(servers)
 
-    def _launch(self, app_id: bytes, image: int | None) -> None:
+    async def _launch(self, app_id: bytes, image: int | None) -> None:
         supervisor = self._supervisor
         role = self._app(app_id)
         if self._is_installed(role) is not (image is not None):
             raise RequestError(Status.DENIED, "an installed app needs an image, others have none")
+        if image is not None:
+            await supervisor.measured.wait()
+            if supervisor.support.level is not Level.FULL and not supervisor.development:
+                raise RequestError(Status.DENIED, supervisor.support.level.meaning)
         if role in supervisor.running:
             raise RequestError(Status.BUSY, "runs already")
         if supervisor.over_quota(role):

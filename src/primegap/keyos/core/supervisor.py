@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from primegap.keyos.channel import channel_pair
+from primegap.keyos.core.measure import NOT_MEASURED, measure
 from primegap.keyos.core.order import Runtime, launch_order
 from primegap.keyos.core.quota import CHECK_INTERVAL_S, Quotas
 from primegap.keyos.core.radio import RadioSwitch
@@ -18,6 +19,7 @@ from primegap.keyos.core.spawn import Child, spawn
 from primegap.keyos.core.switchboard import Switchboard
 from primegap.keyos.core.user_ids import UserIds
 from primegap.keyos.frame import Frame, Kind, Trust
+from primegap.keyos.sandbox.cgroups import LIMITS
 from primegap.keyos.sandbox.launch import EXIT_NOT_CONFINED
 
 if TYPE_CHECKING:
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
     from primegap.keyos.core.journal import Journal
     from primegap.keyos.manifest import Manifest, PermissionTable
+    from primegap.keyos.sandbox.cgroups import ControlGroups
 
 RESTART_DELAYS_S: Final = (0.1, 0.5, 1.0, 2.0, 5.0)  # of a process that is not critical
 STABLE_AFTER_S: Final = 30.0  # a process that ran this long starts again without delay
@@ -79,13 +82,19 @@ class Supervisor:
         development: bool,
         journal: Journal,
         supplies: dict[str, Supply],
+        groups: ControlGroups | None = None,
     ) -> None:
+        """`groups` are the control groups that limit each role, where this machine has them."""
         self.table = table
         self._runtime = runtime
         self._data = data
         self.development = development
         self._journal = journal
         self._supplies = supplies
+        self._groups = groups
+        self.support = NOT_MEASURED
+        "What the isolation of this machine is worth, once `measured` is set."
+        self.measured = asyncio.Event()
         self.running: dict[str, Running] = {}
         self.starts: defaultdict[str, int] = defaultdict(int)
         self._failures: defaultdict[str, int] = defaultdict(int)
@@ -129,6 +138,19 @@ class Supervisor:
             self.start(role)
         if self.radio.on:
             self.radio.start()
+        # Measured now, when nobody waits for a screen: only installed apps depend on it.
+        self._tasks.add(self._loop.create_task(self._measure()))
+
+    async def _measure(self) -> None:
+        self.support = await measure(self._runtime.python_path)
+        self._note_support()
+        self.measured.set()
+
+    def _note_support(self) -> None:
+        missing = [need.name for need in self.support.missing]
+        self._journal.event("support", level=self.support.level, missing=missing)
+        for need in self.support.missing:
+            self._journal.line("core", f"missing: {need.title}. {need.remedy}")
 
     def _in_order(self, *, first: bool) -> list[str]:
         places = {role: place for place, role in enumerate(START_ORDER)}
@@ -169,6 +191,7 @@ class Supervisor:
             development=self.development,
             config=supply.config,
             devices=supply.devices,
+            groups=self._limits(manifest),
         )
         child = self.spawn(order)
         for end in [*ends.values(), *(extra or {}).values()]:
@@ -191,6 +214,11 @@ class Supervisor:
     def spawn(self, order: dict[str, Any]) -> Child:
         """Start a process that confines itself as ordered."""
         return spawn(order)
+
+    def _limits(self, manifest: Manifest) -> list[str]:
+        if self._groups is None:
+            return []
+        return self._groups.make(manifest.role, LIMITS[manifest.profile])
 
     def _folder(self, manifest: Manifest) -> Path | None:
         if not manifest.storage:
@@ -353,5 +381,7 @@ class Supervisor:
         self._stopping = True
         for running in self.running.values():
             running.child.kill()
+        if self._groups is not None:
+            self._groups.close(set(self.starts))
         if not self.finished.done():
             self.finished.set_result(reason)

@@ -43,13 +43,14 @@ def _read_order(fd: int) -> bytes:
 
 
 def _confine(order: dict[str, Any]) -> None:
-    from primegap.keyos.sandbox import landlock, libc, limits, namespaces, seccomp
+    from primegap.keyos.sandbox import cgroups, landlock, libc, limits, namespaces, seccomp
 
     uid: int | None = order["uid"]
     libc.set_name(order["role"])
     libc.prctl(libc.PR_SET_PDEATHSIG, 9, what="cannot tie the process to its parent")
     if os.getppid() != order["parent"]:
         os._exit(EXIT_NOT_CONFINED)  # core died before that
+    cgroups.enter(order["groups"])
     namespaces.enter_namespaces(as_root=uid is not None)
     alive, holds_alive = os.pipe()
     proof, gives_proof = os.pipe()

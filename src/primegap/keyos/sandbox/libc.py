@@ -15,6 +15,7 @@ from primegap.keyos.errors import SandboxError
 _libc: Final = ctypes.CDLL(None, use_errno=True)
 
 CLONE_NEWNS: Final = 0x00020000
+CLONE_NEWCGROUP: Final = 0x02000000
 CLONE_NEWUTS: Final = 0x04000000
 CLONE_NEWIPC: Final = 0x08000000
 CLONE_NEWUSER: Final = 0x10000000

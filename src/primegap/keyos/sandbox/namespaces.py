@@ -37,6 +37,7 @@ def enter_namespaces(*, as_root: bool) -> None:
         | libc.CLONE_NEWNET
         | libc.CLONE_NEWIPC
         | libc.CLONE_NEWUTS
+        | libc.CLONE_NEWCGROUP
     )
     if as_root:
         libc.unshare(flags)
