@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import socket
 import struct
@@ -124,7 +125,7 @@ def test_a_replaced_filter_holds_for_the_next_datagram() -> None:
 def test_ranges_hold_exactly_the_ids(numbers: set[int]) -> None:
     ranges = ranges_of(numbers)
     assert {n for low, high in ranges for n in range(low, high + 1)} == numbers
-    assert all(b[0] > a[1] + 1 for a, b in zip(ranges, ranges[1:], strict=False))
+    assert all(after[0] > before[1] + 1 for before, after in itertools.pairwise(ranges))
 
 
 def test_a_filter_too_large_for_the_kernel_is_refused() -> None:
