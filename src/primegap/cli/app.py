@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from primegap.cli.app_key import key, key_folder, open_keys, passphrase_option
+from primegap.cli.app_manifest import manifest as manifest_group
 from primegap.cli.output import Settings, command, emit, say
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ def app() -> None:
 
 
 app.add_command(key)
+app.add_command(manifest_group)
 
 
 @app.command()
