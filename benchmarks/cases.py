@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from benchmarks.crypto import handshake, sealing
-from benchmarks.link import goodput, handshakes, memory, paced
+from benchmarks.link_air import emulated, paced
+from benchmarks.link_cost import record_cost
+from benchmarks.link_goodput import goodput
+from benchmarks.link_setup import handshakes, memory
 from benchmarks.strangers import flood
 from benchmarks.system import demo_steps, device_start
 
@@ -19,7 +22,9 @@ CASES: dict[str, Callable[[], list[Figure]]] = {
     "handshake": handshake,
     "sealing": sealing,
     "link-goodput": goodput,
+    "link-cost": record_cost,
     "link-paced": paced,
+    "link-emulated": emulated,
     "link-handshakes": handshakes,
     "link-memory": memory,
     "link-flood": flood,

@@ -6,12 +6,6 @@ from math import log1p
 
 import pytest
 
-from primegap.quantumlink.aio.paced_simulation import (
-    CEILING,
-    AirProfile,
-    PacedLink,
-    best_goodput,
-)
 from primegap.quantumlink.session import LinkConfig, StreamOptions
 from primegap.quantumlink.session.ack_tracker import ACK_EVERY_BYTES, AckTracker
 from primegap.quantumlink.session.congestion import (
@@ -281,51 +275,6 @@ def test_records_that_are_not_cut_keep_their_size(payload: int, most: int) -> No
     for _ in range(10):
         sizer.note(most, arrived=False)
     assert sizer.size == most
-
-
-# --- all of it over the air ----------------------------------------------------------------------
-
-
-def test_the_air_is_as_fast_as_bluetooth() -> None:
-    assert pytest.approx(173_000, rel=0.01) == CEILING
-
-
-@pytest.mark.parametrize(
-    ("loss", "reordering", "aim"), [(0.0, 0.0, 0.9), (0.01, 0.01, 0.85), (0.05, 0.02, 0.85)]
-)
-def test_goodput_is_near_the_best_for_the_loss(loss: float, reordering: float, aim: float) -> None:
-    link = PacedLink(AirProfile(packet_loss=loss, reordering=reordering), seed=3)
-    goodput = link.measure_goodput(4.0)
-    assert goodput / best_goodput(loss) > aim
-    assert best_goodput(loss) < CEILING
-
-
-def test_a_path_that_loses_every_large_record_is_learnt() -> None:
-    link = PacedLink(AirProfile(packet_loss=0.2), seed=5)
-    assert link.measure_goodput(4.0, warm_up_s=4.0) > 0.75 * best_goodput(0.2)
-
-
-def test_an_opening_longer_than_the_best_record_is_still_sent() -> None:
-    link = PacedLink(AirProfile(packet_loss=0.1), seed=1)
-    link.measure_goodput(2.0)
-    header = bytes(1000)
-    stream_id = link.a.engine.open_stream(header)
-    link.a.engine.write(stream_id, b"x")
-    link.advance(3.0)
-    assert link.b.engine.stream_header(stream_id) == header
-
-
-def test_a_request_does_not_wait_for_a_loaded_link() -> None:
-    idle = PacedLink(AirProfile(), seed=2).measure_latency_s(1024)
-    loaded = PacedLink(AirProfile(), seed=2)
-    bulk = loaded.a.engine.open_stream(b"bulk")
-    for _ in range(400):
-        loaded.a.engine.write(bulk, bytes(65_536))
-        loaded.advance(0.005)
-        if bulk in loaded.b.engine.streams():
-            loaded.b.engine.read(bulk, 1 << 20)
-    assert idle < 0.15
-    assert loaded.measure_latency_s(1024, bulk) < 0.4
 
 
 # --- ACKs of a fast path -------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 from itertools import count
-from math import log1p
+from math import expm1, inf, log
 from typing import TYPE_CHECKING, Final
 
 from primegap.btp import (
@@ -24,7 +24,8 @@ from primegap.btp import (
     RemoteBtpError,
 )
 from primegap.quantumlink.errors import RemoteError
-from primegap.quantumlink.session.record_size import RECORD_COST, best_packets
+from primegap.quantumlink.records import MAX_RECORD_SIZE
+from primegap.quantumlink.session.record_size import RECORD_COST
 from primegap.quantumlink.session.simulation import Endpoint, make_endpoint, seeded_rng
 from primegap.quantumlink.suite import NATIVE
 
@@ -43,6 +44,8 @@ DATA_BYTES: Final = EMPTY_BYTES + 4 + 3 + PACKET_BYTES + 4
 "The same with L2CAP and ATT headers, the value and the MIC of an encrypted link."
 EXCHANGE_S: Final = (DATA_BYTES + EMPTY_BYTES) * BYTE_S + 2 * GAP_S
 "A packet one way, nothing the other: 1.408 ms."
+FULL_EXCHANGE_S: Final = 2 * DATA_BYTES * BYTE_S + 2 * GAP_S
+"A packet each way: 2.428 ms."
 CEILING: Final = PACKET_BYTES / EXCHANGE_S
 "Bytes of packets per second in one direction when nothing comes back: 173 kB/s."
 OVERDUE_S: Final = 0.001
@@ -56,28 +59,49 @@ class AirProfile:
     interval_s: float = 0.030
     "Connection interval; an event may fill all of it."
     packet_loss: float = 0.0
+    fade_s: float = 0.0
+    """Mean length of a fade, in which every packet is lost, either way; there are as many as make
+    the loss. 0 for losses that know nothing of each other."""
     reordering: float = 0.0
     "Probability that a packet is overtaken by the next one to three."
     queue_packets: int = 32
     "Packets the chip holds before it pushes back."
 
+    @property
+    def clear_s(self) -> float:
+        """Mean time between fades."""
+        return self.fade_s * (1 - self.packet_loss) / self.packet_loss if self.packet_loss else inf
 
-def best_goodput(packet_loss: float, *, record_max_size: int = 8192) -> float:
+    def loss_behind_arrival(self, wait_s: float) -> float:
+        """Return the probability that a packet is lost, `wait_s` behind one that arrived."""
+        if not self.fade_s:
+            return self.packet_loss
+        # Two states with given mean times: the chain forgets where it was at the sum of the rates.
+        return self.packet_loss * -expm1(-wait_s * (1 / self.fade_s + 1 / self.clear_s))
+
+
+def best_goodput(
+    air: AirProfile, *, record_max_size: int = MAX_RECORD_SIZE, exchange_s: float = EXCHANGE_S
+) -> float:
     """Return the bytes per second a sender reaches that knows the loss and repeats for nothing.
 
-    All headers are counted; acknowledgements are not.
+    All headers are counted, and what is left of a connection interval behind its last exchange;
+    acknowledgements are not.
 
     Args:
-        packet_loss: probability that a packet is lost, below 1.
+        air: whose interval and loss count.
         record_max_size: largest record.
+        exchange_s: what a packet takes.
     """
-    most = -(-record_max_size // PAYLOAD_BYTES)
-    packets = best_packets(
-        -log1p(-packet_loss), packet_payload=PAYLOAD_BYTES, record_cost=RECORD_COST, most=most
-    )
-    record = min(packets * PAYLOAD_BYTES, record_max_size)
-    arrives = (1 - packet_loss) ** packets
-    return float(arrives * (record - RECORD_COST) / (packets * EXCHANGE_S))
+    packet_s = air.interval_s / (air.interval_s // exchange_s)
+    loss_behind_arrival = air.loss_behind_arrival(packet_s)
+
+    def goodput(packets: int) -> float:
+        record = min(packets * PAYLOAD_BYTES, record_max_size)
+        arrives = (1 - air.packet_loss) * (1 - loss_behind_arrival) ** (packets - 1)
+        return arrives * (record - RECORD_COST) / (packets * packet_s)
+
+    return max(map(goodput, range(1, -(-record_max_size // PAYLOAD_BYTES) + 1)))
 
 
 class _Way:
@@ -123,12 +147,22 @@ class PacedLink:
         self._events = count(1)
         self._event_end_s = 0.0
         self._air_at_s = 0.0
+        self._in_fade = True  # ends at once
+        self._state_ends_s = 0.0
         self._arriving: list[tuple[_Way, bytes]] = []
         self.a.engine.bind_peer(self.b.identity.bundle)
         self.b.engine.bind_peer(self.a.identity.bundle)
         self.a.engine.connect_ik(now_s=self.now_s)
         self.advance(0.5)
         self.profile = profile
+
+    def is_faded(self) -> bool:
+        """Tell whether the air carries nothing now."""
+        while self._state_ends_s <= self.now_s:
+            self._in_fade = not self._in_fade
+            mean_s = self.profile.fade_s if self._in_fade else self.profile.clear_s
+            self._state_ends_s += mean_s * -log(1 - self._chance())
+        return self._in_fade
 
     def _chance(self) -> float:
         return int.from_bytes(self._draw(4), "big") / 2**32
@@ -192,9 +226,11 @@ class PacedLink:
 
     def _land(self, way: _Way, packet: bytes) -> None:
         ready = [packet]
-        if self._chance() < self.profile.packet_loss:
+        profile = self.profile
+        is_lost = self.is_faded() if profile.fade_s else self._chance() < profile.packet_loss
+        if is_lost:
             ready.clear()
-        elif self._chance() < self.profile.reordering:
+        elif self._chance() < profile.reordering:
             ready.clear()
             way.late.append((1 + int(3 * self._chance()), packet))
             return
@@ -252,17 +288,37 @@ class PacedLink:
             duration_s: measured time.
             warm_up_s: time before, in which the engines learn the path.
         """
-        stream_id = self.a.engine.open_stream(b"goodput")
-        step_s, received = 0.005, 0
-        data = bytes(65_536)
+        return self._measure_bulk(duration_s, warm_up_s, (self.a,))[0]
+
+    def measure_both_ways(
+        self, duration_s: float, *, warm_up_s: float = 2.0
+    ) -> tuple[float, float]:
+        """Send without end from both sides; return the bytes per second of `a` and of `b`."""
+        from_a, from_b = self._measure_bulk(duration_s, warm_up_s, (self.a, self.b))
+        return from_a, from_b
+
+    def _measure_bulk(
+        self, duration_s: float, warm_up_s: float, senders: tuple[Endpoint, ...]
+    ) -> list[float]:
+        flows = [
+            (side.engine, side.engine.open_stream(b"bulk"), self._other(side).engine)
+            for side in senders
+        ]
+        received = [0] * len(flows)
+        data, step_s = bytes(65_536), 0.005
         start_s = self.now_s + warm_up_s
         while self.now_s < start_s + duration_s:
-            self.a.engine.write(stream_id, data)
+            for sender, stream_id, _ in flows:
+                sender.write(stream_id, data)
             self.advance(step_s)
-            if stream_id in self.b.engine.streams():
-                read = len(self.b.engine.read(stream_id, 1 << 20))
-                received += read if self.now_s > start_s else 0
-        return received / duration_s
+            for number, (_, stream_id, receiver) in enumerate(flows):
+                if stream_id in receiver.streams():
+                    read = len(receiver.read(stream_id, 1 << 20))
+                    received[number] += read if self.now_s > start_s else 0
+        return [total / duration_s for total in received]
+
+    def _other(self, side: Endpoint) -> Endpoint:
+        return self.b if side is self.a else self.a
 
     def measure_latency_s(self, size: int, stream_id: int | None = None) -> float:
         """Send a request of `size` bytes and an answer of as many; return the time it took.
