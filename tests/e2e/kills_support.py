@@ -339,6 +339,7 @@ class House:
         self.restart(victim)
         answer = self.answer(command)
         self.story[-1] += f" -> {'-' if answer is None else answer.get('error', 'done')}"
+        print(self.story[-1], flush=True)
         return answer
 
     def until(self, done: str, *words: str, first: dict[str, Any] | None) -> dict[str, Any]:

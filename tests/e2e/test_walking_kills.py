@@ -52,6 +52,6 @@ def test_whoever_dies_the_payment_is_made_once_and_only_if_it_was_meant(house: H
                 house.fund()
             house.pay(next(dealt))
     finally:
-        lines = [f"seed {SEED}, {time.monotonic() - began:.0f} s", *house.story]
+        lines = [f"{len(house.story)} kills, seed {SEED}, {time.monotonic() - began:.0f} s"]
         lines += [f"{count} x {text}" for text, count in house.errors.items()]
         print("\n".join([*lines, *house.person.told, *map(repr, house.stops)]))
