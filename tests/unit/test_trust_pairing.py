@@ -388,6 +388,41 @@ async def test_a_companion_that_asks_again_under_the_question_shares_it(
 
 
 @pytest.mark.guarantee("U-8", "S-3", tried="calls to a locked device")
+async def test_a_question_that_the_companion_takes_back_leaves_the_screen(
+    device: Bench, phone: Phone, wallet: Wallet
+) -> None:
+    """Given up: at once. Forsaken by a lost session: when the companion asks for another thing."""
+    peer = await paired(device, phone)
+    account = wallet.account.id
+    psbts = [wallet.pay(20_000 + n) for n in range(3)]
+    asking: list[asyncio.Task[Any]] = [ask(phone, account, psbt) for psbt in psbts]
+    await device.wait("review")
+    for task in asking:
+        await quiet(task)
+    await device.wait("home")
+    sharing = phone.client.subscribe(routes.SubscribeAccountUpdated, Empty())
+    waiting: asyncio.Task[Any] = asyncio.create_task(anext(sharing))
+    await device.wait("share-account")
+    await quiet(waiting)
+    sharing.cancel()
+    await device.wait("home")
+
+    forsaken = ask(phone, account, psbts[0])
+    await device.wait("review")
+    await phone.reconnect(peer)
+    await quiet(forsaken)
+    await asyncio.sleep(0.2)
+    assert device.shown()["id"] == "review"  # it may come back, and the person reads
+    other = ask(phone, account, psbts[1])
+    await device.wait("review")
+    async with asyncio.timeout(20):
+        while "20 001" not in str(device.shown()) and "20001" not in str(device.shown()):
+            await asyncio.sleep(0.05)
+    await device.approve("review")
+    assert isinstance(await other, routes.SignPsbtSigned)
+    await device.wait("home")
+
+
 async def test_a_locked_device_answers_no_call_even_from_memory(
     device: Bench, phone: Phone, wallet: Wallet
 ) -> None:

@@ -19,12 +19,14 @@ from primegap.bitcoin.errors import BitcoinError
 from primegap.bitcoin.networks import Network
 from primegap.files import StorageError
 from primegap.keyos.api import camera, link, security, ui
-from primegap.keyos.errors import KeyosError, RequestError, Status
+from primegap.keyos.errors import ChannelClosedError, KeyosError, RequestError, Status
 from primegap.keyos.storage import SealedFile, load_state
 from primegap.keyos.ui.canonical import encode_screen
 from primegap.keyos.ui.errors import ScreenError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from primegap.airgap import AirgapError, Dialect, Received
     from primegap.bitcoin.review_values import Review
     from primegap.keyos.process import Process
@@ -232,8 +234,10 @@ class BitcoinApp:
 
     # -- signing --------------------------------------------------------------------------------
 
-    async def _sign(self, account: Account, psbt: bytes) -> bytes:
-        """Review, show, sign.
+    async def _sign(
+        self, account: Account, psbt: bytes, *, on_approved: Callable[[], None] = lambda: None
+    ) -> bytes:
+        """Review, show, sign; `on_approved` is called as soon as the person has agreed.
 
         Raises:
             RejectedError: the person said no.
@@ -249,6 +253,7 @@ class BitcoinApp:
         decision = await self._confirm_payment(review, account)
         if not decision.approved:
             raise RejectedError
+        on_approved()
         key = await self._process.call(
             security.TakeAccountKey(
                 self._network.value, ACCOUNT, decision.confirmation, review.digest
@@ -289,7 +294,9 @@ class BitcoinApp:
             return before
 
         async def sign() -> bytes:
-            signed = await self._sign(account, psbt)
+            signed = await self._sign(
+                account, psbt, on_approved=lambda: self._asking.decided((pairing, digest))
+            )
             try:
                 memory.remember_signed(pairing, digest, signed)
             except StorageError as error:
@@ -315,7 +322,33 @@ class BitcoinApp:
             task.add_done_callback(self._calls.discard)
 
     async def _answer(self, call: link.RemoteCall) -> None:
-        """Work on one call; when the companion goes away meanwhile, what was begun goes on."""
+        """Work on one call for as long as the companion waits for it.
+
+        What the person was asked goes on for a while when the companion only lost its link.
+        """
+        working = asyncio.create_task(self._work_on(call))
+        watching = asyncio.create_task(self._wait_gone(call))
+        try:
+            await asyncio.wait((working, watching), return_when=asyncio.FIRST_COMPLETED)
+            working.cancel()
+            await asyncio.wait((working,))
+            if watching.done() and watching.result():
+                self._asking.drop_forsaken()
+        finally:
+            watching.cancel()
+
+    async def _wait_gone(self, call: link.RemoteCall) -> bool:
+        """Wait until the companion no longer waits; return whether it gave the call up itself."""
+        try:
+            return (await self._process.call(link.WaitGone(call.call), link.Gone)).for_good
+        except RequestError as error:
+            if error.status is Status.BUSY:  # then it is not known; the answer will tell
+                await asyncio.Event().wait()
+            return False  # the link restarts, and the companion comes back
+        except ChannelClosedError:
+            return False
+
+    async def _work_on(self, call: link.RemoteCall) -> None:
         from primegap.quantumlink.api import bitcoin as routes
 
         try:

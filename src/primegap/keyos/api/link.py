@@ -143,5 +143,24 @@ class EndCall(Request):
     code: int
 
 
+@dataclass(frozen=True, slots=True)
+class Gone(Message):
+    """The companion no longer waits for the answer of a call."""
+
+    for_good: bool
+    "It gave the call up or is no longer paired; otherwise its session ended, and it may ask again."
+
+
+@dataclass(frozen=True, slots=True)
+class WaitGone(Request):
+    """Wait until the companion no longer waits for the answer of a call."""
+
+    server: ClassVar[str] = SERVER
+    message_id: ClassVar[int] = 10
+    reply: ClassVar[type[Message]] = Gone
+
+    call: int
+
+
 CLEAN_END = 0xFFFF
 """EndCall code that finishes a subscription instead of resetting it."""

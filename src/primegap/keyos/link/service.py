@@ -82,6 +82,11 @@ class OpenCall:
         self.instance = 0
         "The process that took it; 0 before one did."
         self.over = asyncio.Event()
+        "The app has ended it."
+        self.gone = asyncio.Event()
+        "It is over, whoever ended it."
+        self.for_good = True
+        "Whether it will not be asked again because a session was lost."
 
 
 class LinkService:
@@ -116,6 +121,7 @@ class LinkService:
         process.handle(link.Answer, self._answer)
         process.handle(link.SendEvent, self._send_event)
         process.handle(link.EndCall, self._end_call)
+        process.handle(link.WaitGone, self._wait_gone)
 
     async def run(self) -> None:
         """Wait for the first unlock, then keep the link up for as long as the process lives."""
@@ -426,6 +432,7 @@ class LinkService:
         remote = link.RemoteCall(number, call.key.route_id, qid, pairing, body)
         opened = OpenCall(call, app_id)
         self._calls[number] = opened
+        session = None if self._driver is None else self._driver.handshake_hash
         try:
             self._apps[app_id].queue.put_nowait(remote)
             await opened.over.wait()
@@ -433,6 +440,9 @@ class LinkService:
             raise RefusedError(ResetCode.LIMIT) from None
         finally:
             del self._calls[number]
+            now = None if self._driver is None else self._driver.handshake_hash
+            opened.for_good = now == session or self._store.pairing != pairing
+            opened.gone.set()
 
     async def _next_call(self, caller: Caller, request: link.NextCall) -> Message:
         app = self._apps.get(caller.app_id)
@@ -478,6 +488,11 @@ class LinkService:
         except QuantumLinkError:
             raise RequestError(Status.NOT_FOUND, COMPANION_GONE) from None
         return Empty()
+
+    async def _wait_gone(self, caller: Caller, request: link.WaitGone) -> Message:
+        opened = self._find(caller, request.call)
+        await opened.gone.wait()
+        return link.Gone(opened.for_good)
 
     async def _end_call(self, caller: Caller, request: link.EndCall) -> Message:
         opened = self._find(caller, request.call)
