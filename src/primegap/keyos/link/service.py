@@ -60,6 +60,7 @@ PROOF_TIMEOUT_S: Final = 20.0
 who only stays would keep the companion out. A companion starts its handshake at once, tries KK for
 2.5 s and IK for 5 s, and may have to begin again."""
 PROOF_CHECK_S: Final = 1.0
+RADIO_START_S: Final = 10.0  # a chip starts within a second or two, on a busy machine in a few
 MAX_WAITING_CALLS: Final = 32  # of one app that does not take them; further ones are refused
 NOT_READY: Final = "The link is still starting. Try again in a moment."
 CHIP_NOT_READY: Final = "The Bluetooth chip is not ready. Try again."
@@ -151,6 +152,7 @@ class LinkService:
         bond = _chip_bond(self._process, seed.seed)
         for app_id in self._apps:
             self._register(app_id)
+        await self._tell_change()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._follow_radio(driver, bond))
             tasks.create_task(self._follow_driver(driver, store))
@@ -338,7 +340,18 @@ class LinkService:
             driver.unpair()
         await self._tell_change()
 
+    async def _wait_radio(self) -> None:
+        """Wait a moment for a link or chip that is just starting: nobody needs to ask twice."""
+
+        def settled() -> bool:
+            return bool(self._trouble) or (self._driver is not None and self._radio is not None)
+
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(RADIO_START_S), self._changed:
+                await self._changed.wait_for(settled)
+
     async def _start_pairing(self, caller: Caller, request: link.StartPairing) -> Message:
+        await self._wait_radio()
         if self._driver is None or self._store is None:
             raise RequestError(Status.LOCKED, self._trouble or NOT_READY)
         if self._store.peer is not None or self._driver.peer is not None:

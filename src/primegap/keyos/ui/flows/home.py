@@ -48,11 +48,15 @@ async def pair(ui: Context) -> None:
     if not ui.radio_on:
         await ui.tell("Bluetooth is off", "Switch Bluetooth on in the settings, then pair again.")
         return
+    working = ui.stage.add(screens.working("Preparing the pairing"), screens.WORKING_RANK)
     try:
         offer = await ui.process.call(link.StartPairing(), link.PairingOffer)
     except KeyosError as error:
+        ui.stage.remove(working)
         await ui.tell("Pairing is not possible", reason(error))
         return
+    finally:
+        ui.stage.remove(working)
     try:
         await _show_offer(ui, screens.pairing(offer.text))
     finally:
