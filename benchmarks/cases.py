@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from benchmarks.codes import end_to_end, qr_read, ur_frames, ur_throughput
 from benchmarks.crypto import handshake, sealing
 from benchmarks.link_air import emulated, paced
 from benchmarks.link_cost import record_cost
@@ -28,5 +29,9 @@ CASES: dict[str, Callable[[], list[Figure]]] = {
     "link-handshakes": handshakes,
     "link-memory": memory,
     "link-flood": flood,
+    "ur-frames": ur_frames,
+    "ur-throughput": ur_throughput,
+    "ur-seconds": end_to_end,
+    "qr-read": qr_read,
     "demo": demo_steps,
 }

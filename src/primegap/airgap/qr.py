@@ -7,6 +7,7 @@ with `preload`. Importing zxing-cpp takes some 10 ms, Pillow some 50.
 from __future__ import annotations
 
 import enum
+import functools
 import io
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
@@ -141,7 +142,9 @@ def qr_matrix(
     raise TooLargeForQrError("more than a symbol holds")
 
 
-def scan_image(grey: bytes | bytearray | memoryview, width: int, height: int) -> list[ScannedCode]:
+def scan_image(
+    grey: bytes | bytearray | memoryview, width: int, height: int, *, quick: bool = False
+) -> list[ScannedCode]:
     """Return the QR codes in a grey image, at most MAX_CODES.
 
     Codes may be turned, tilted, and light on dark.
@@ -150,6 +153,9 @@ def scan_image(grey: bytes | bytearray | memoryview, width: int, height: int) ->
         grey: a byte for each pixel, 0 black to 255 white, row by row from the top.
         width: pixels in a row.
         height: number of rows; at most MAX_IMAGE_PIXELS in all.
+        quick: be content with what one threshold for the whole image shows, if that is anything:
+            ten times as fast, for the pictures of an animation. Of several codes in uneven light
+            some may then be missed.
 
     Raises:
         LocalAirgapError: `grey` has not width x height bytes, or too many.
@@ -159,19 +165,26 @@ def scan_image(grey: bytes | bytearray | memoryview, width: int, height: int) ->
     pixels = memoryview(grey).cast("B")
     if width < 1 or height < 1 or len(pixels) != width * height or len(pixels) > MAX_IMAGE_PIXELS:
         raise LocalAirgapError("not an image of that size, or too large")
-    found = zxingcpp.read_barcodes(
+    search = functools.partial(
+        zxingcpp.read_barcodes,
         pixels.cast("B", (height, width)),
         formats=zxingcpp.BarcodeFormat.QRCodeModel2,
         text_mode=zxingcpp.TextMode.Plain,
     )
+    found = []
+    if quick:
+        binarizer = zxingcpp.Binarizer.GlobalHistogram
+        found = search(try_rotate=False, try_downscale=False, try_invert=False, binarizer=binarizer)
+    found = found or search()
     return [ScannedCode(code.text, code.bytes) for code in found[:MAX_CODES]]
 
 
-def scan_picture(picture: bytes) -> list[ScannedCode]:
+def scan_picture(picture: bytes, *, quick: bool = False) -> list[ScannedCode]:
     """Return the QR codes in a PNG, JPEG or GIF file, at most MAX_CODES.
 
     Of a file with several pictures the first is looked at. Transparent parts count as white.
-    Pictures of more than MAX_IMAGE_PIXELS are searched at half their size.
+    Pictures of more than MAX_IMAGE_PIXELS are searched at half their size. `quick` is that of
+    `scan_image`.
 
     Raises:
         PictureTooLargeError: more bytes, rows, columns or pixels than are looked at.
@@ -191,7 +204,7 @@ def scan_picture(picture: bytes) -> list[ScannedCode]:
         # The decoders document no set of errors for malformed files: besides OSError, SyntaxError
         # and ValueError, even assertions and warnings about side information come out of them.
         raise QrError("malformed picture") from error
-    return scan_image(grey, width, height)
+    return scan_image(grey, width, height, quick=quick)
 
 
 def scan_animation(picture: bytes) -> Iterator[list[ScannedCode]]:
@@ -227,7 +240,7 @@ def scan_animation(picture: bytes) -> Iterator[list[ScannedCode]]:
                 raise
             except Exception as error:
                 raise QrError("malformed picture") from error
-            yield scan_image(grey, width, height)
+            yield scan_image(grey, width, height, quick=True)
 
 
 def _open_picture(picture: bytes) -> ImageFile:

@@ -28,7 +28,7 @@ class Scan:
     "The message, once it is complete."
 
 
-async def read_codes(picture: bytes) -> list[ScannedCode]:
+async def read_codes(picture: bytes, *, quick: bool = False) -> list[ScannedCode]:
     """Return the QR codes in a PNG, JPEG or GIF file, at most a few.
 
     Raises:
@@ -36,7 +36,7 @@ async def read_codes(picture: bytes) -> list[ScannedCode]:
     """
     from primegap.airgap.qr import scan_picture
 
-    return await asyncio.to_thread(scan_picture, picture)
+    return await asyncio.to_thread(scan_picture, picture, quick=quick)
 
 
 class Scanner:
@@ -56,7 +56,7 @@ class Scanner:
         Raises:
             QrError: the file cannot be read.
         """
-        codes = await read_codes(picture)
+        codes = await read_codes(picture, quick=True)
         if not codes:
             return Scan("nothing", self.fraction, NOTHING)
         verdict = FrameVerdict.UNREADABLE

@@ -34,7 +34,7 @@ class Camera:
             while True:
                 picture = await self._process.call(NextPicture(), Picture)
                 try:
-                    codes = scan_picture(picture.image)
+                    codes = scan_picture(picture.image, quick=True)
                 except QrError:
                     await self._tell(picture.number, "unreadable")
                     continue
