@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -43,7 +43,8 @@ class Role:
     storage: bool = True
     system: bool = False
     critical: bool = False
-    servers: dict[str, dict[str, int]] = field(default_factory=dict)
+    servers: Mapping[str, Mapping[str, int | str]] = field(default_factory=dict)
+    "Message name -> id, or what stands in a manifest (TOML)."
     permissions: dict[str, list[str]] = field(default_factory=dict)
     config: dict[str, Any] = field(default_factory=dict)
     page: bool = False
@@ -81,12 +82,15 @@ class Device:
         roles: list[Role],
         uid: int | None,
         without: tuple[int, int | None] | None,
+        *,
+        open_router: bool = False,
     ) -> None:
         self._folder = folder
         self.data = folder / "data"
         self.uid = uid
         self.roles = roles
         self._without = without
+        self._open_router = open_router
         self.process: subprocess.Popen[bytes]
 
     def start(self) -> None:
@@ -100,6 +104,7 @@ class Device:
             "code": str(code),
             "data": str(self.data),
             "without": self._without,
+            "open_router": self._open_router,
             "manifests": [role.manifest(number) for number, role in enumerate(self.roles, 1)],
             "supplies": {
                 role.name: {"config": role.config, "page": role.page} for role in self.roles
@@ -210,17 +215,21 @@ def is_alive(pid: int) -> bool:
 
 @contextlib.contextmanager
 def running_device(
-    *roles: Role, mode: str, without: tuple[int, int | None] | None = None
+    *roles: Role,
+    mode: str,
+    without: tuple[int, int | None] | None = None,
+    open_router: bool = False,
 ) -> Iterator[Device]:
     """Run a device `mode="root"` (a user id for each role) or `mode="user"` (user namespaces).
 
-    `without` is a system call (number, and first argument or None) that its kernel shall not have.
+    With `open_router` the router's own check lets everything pass. `without` is a system call
+    (number, and first argument or None) that its kernel shall not have.
     """
     if mode == "root" and os.getuid() != 0:
         pytest.skip("needs root: a user id of its own for each role")
     uid = ORDINARY_UID if mode == "user" and os.getuid() == 0 else None
     with tempfile.TemporaryDirectory(prefix="primegap-sandbox-") as folder:
-        device = Device(Path(folder), list(roles), uid, without)
+        device = Device(Path(folder), list(roles), uid, without, open_router=open_router)
         device.start()
         try:
             yield device

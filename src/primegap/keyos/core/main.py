@@ -9,7 +9,12 @@ from __future__ import annotations
 import json
 import os
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from primegap.keyos.core.spawn import Spawner
+
+FIRST_PROCESSES: Final = 3  # security, panel, ui
 
 
 def main() -> None:
@@ -18,12 +23,16 @@ def main() -> None:
     settings: dict[str, Any] = json.loads(os.pread(fd, os.fstat(fd).st_size, 0))
     os.close(fd)
     sys.path += settings["runtime"]["python_path"]
+    from primegap.keyos.core.spawn import Spawner
+
+    # They load while core itself loads.
+    spawner = Spawner(settings["runtime"]["python_path"], ahead=FIRST_PROCESSES)
     import asyncio
 
-    sys.exit(asyncio.run(_run(settings)))
+    sys.exit(asyncio.run(_run(settings, spawner)))
 
 
-async def _run(settings: dict[str, Any]) -> int:
+async def _run(settings: dict[str, Any], spawner: Spawner) -> int:
     import asyncio
     import resource
     import signal
@@ -65,6 +74,7 @@ async def _run(settings: dict[str, Any]) -> int:
         journal=journal,
         supplies=supplies,
         groups=groups,
+        spawner=spawner,
     )
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):

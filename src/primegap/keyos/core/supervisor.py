@@ -15,7 +15,7 @@ from primegap.keyos.core.order import Runtime, launch_order
 from primegap.keyos.core.quota import CHECK_INTERVAL_S, Quotas
 from primegap.keyos.core.radio import RadioSwitch
 from primegap.keyos.core.requests import CoreServer
-from primegap.keyos.core.spawn import Child, spawn
+from primegap.keyos.core.spawn import Child, Spawner
 from primegap.keyos.core.switchboard import Switchboard
 from primegap.keyos.core.user_ids import UserIds
 from primegap.keyos.frame import Frame, Kind, Trust
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 RESTART_DELAYS_S: Final = (0.1, 0.5, 1.0, 2.0, 5.0)  # of a process that is not critical
 STABLE_AFTER_S: Final = 30.0  # a process that ran this long starts again without delay
+AHEAD: Final = 1  # interpreters that wait for the next launch: 13 MiB each
 MAX_STDERR_LINE: Final = 4096
 CHANNEL_LOST_GRACE_S: Final = 1.0  # the process that waits for a dead one may be slow to be served
 START_ORDER: Final = (
@@ -83,8 +84,14 @@ class Supervisor:
         journal: Journal,
         supplies: dict[str, Supply],
         groups: ControlGroups | None = None,
+        spawner: Spawner | None = None,
     ) -> None:
-        """`groups` are the control groups that limit each role, where this machine has them."""
+        """Put a device together.
+
+        `groups` are the control groups that limit each role, where this machine has them;
+        `spawner` may have interpreters that were started ahead.
+        """
+        self._spawner = spawner or Spawner(runtime.python_path)
         self.table = table
         self._runtime = runtime
         self._data = data
@@ -145,6 +152,7 @@ class Supervisor:
         self.support = await measure(self._runtime.python_path)
         self._note_support()
         self.measured.set()
+        self._spawner.prepare(AHEAD)
 
     def _note_support(self) -> None:
         missing = [need.name for need in self.support.missing]
@@ -213,7 +221,7 @@ class Supervisor:
 
     def spawn(self, order: dict[str, Any]) -> Child:
         """Start a process that confines itself as ordered."""
-        return spawn(order)
+        return self._spawner.spawn(order)
 
     def _limits(self, manifest: Manifest) -> list[str]:
         if self._groups is None:
@@ -381,6 +389,7 @@ class Supervisor:
         self._stopping = True
         for running in self.running.values():
             running.child.kill()
+        self._spawner.close()
         if self._groups is not None:
             self._groups.close(set(self.starts))
         if not self.finished.done():

@@ -1,7 +1,10 @@
 """First code of every process of the device: confine yourself, then become the role.
 
-Run by core as `python -I -S -B launch.py FD`, where FD is a sealed memory object with the launch
-order (JSON). Steps (keyos-model, section 16.2): die with core; new namespaces; fork, so that the
+Run by core as `python -I -S -B launch.py FD PYTHON_PATH…`. FD is a socket on which the order comes:
+a sealed memory object (JSON) and the descriptors that it names. Until then only the common library
+is loaded, which holds nothing of the device: core may start interpreters ahead of need.
+
+Steps (keyos-model, section 16.2): die with core; control groups; new namespaces; fork, so that the
 role is process 1 of its own process namespace; new root; own user id; no capabilities; no new
 privileges; limits; Landlock; seccomp; only then the role's own code is imported and run.
 
@@ -19,14 +22,28 @@ from typing import Any, Final
 
 EXIT_NOT_CONFINED: Final = 78
 EXIT_CRASHED: Final = 70
+MAX_DESCRIPTORS: Final = 32
+COMMON: Final = (
+    "asyncio",
+    "primegap.keyos.process",
+    *(
+        f"primegap.keyos.sandbox.{name}"
+        for name in ("cgroups", "landlock", "limits", "namespaces", "seccomp")
+    ),
+)
 _CONFINED: Final = b"c"
 
 
 def main() -> None:
     """Entry of the script."""
-    order: dict[str, Any] = json.loads(_read_order(int(sys.argv[1])))
-    sys.path += order["python_path"]
+    sys.path += sys.argv[2:]
     from primegap.keyos.errors import SandboxError
+    from primegap.keyos.sandbox import libc
+
+    with contextlib.suppress(SandboxError):  # it is insisted on below, when there is a role
+        libc.prctl(libc.PR_SET_PDEATHSIG, 9, what="cannot tie the process to its parent")
+    _load_common()
+    order = _receive_order(int(sys.argv[1]))
 
     try:
         _confine(order)
@@ -35,17 +52,34 @@ def main() -> None:
     _run(order)
 
 
-def _read_order(fd: int) -> bytes:
-    size = os.fstat(fd).st_size
-    data = os.pread(fd, size, 0)
-    os.close(fd)
-    return data
+def _load_common() -> None:
+    """Load what every role needs, while nobody waits for it."""
+    import importlib
+
+    for name in COMMON:
+        importlib.import_module(name)
+
+
+def _receive_order(fd: int) -> dict[str, Any]:
+    """Wait for the order; end quietly when core ends without giving one."""
+    import socket
+
+    with socket.socket(fileno=fd) as bridge:
+        data, fds, _, _ = socket.recv_fds(bridge, 64, MAX_DESCRIPTORS, socket.MSG_CMSG_CLOEXEC)
+    if not data:
+        os._exit(0)
+    order_fd, *given = fds
+    order: dict[str, Any] = json.loads(os.pread(order_fd, os.fstat(order_fd).st_size, 0))
+    os.close(order_fd)
+    order["fds"] = dict(zip(order["fds"], given, strict=True))
+    return order
 
 
 def _confine(order: dict[str, Any]) -> None:
     from primegap.keyos.sandbox import cgroups, landlock, libc, limits, namespaces, seccomp
 
     uid: int | None = order["uid"]
+    image: int | None = order["fds"].get("image")
     libc.set_name(order["role"])
     libc.prctl(libc.PR_SET_PDEATHSIG, 9, what="cannot tie the process to its parent")
     if os.getppid() != order["parent"]:
@@ -58,14 +92,14 @@ def _confine(order: dict[str, Any]) -> None:
     if child:
         os.close(alive)
         os.close(gives_proof)
-        _wait_for(child, order["keep_fds"], proof)
+        _wait_for(child, list(order["fds"].values()), proof)
     os.close(holds_alive)
     os.close(proof)
     libc.prctl(libc.PR_SET_PDEATHSIG, 9, what="cannot tie the process to its parent")
     limits.prefer_as_oom_victim(order["profile"])
     namespaces.hide_host_name()
     namespaces.build_root(
-        order["read_only"], order["links"], order["data"], order["devices"], order["image"]
+        order["read_only"], order["links"], order["data"], order["devices"], image
     )
     libc.drop_bounding_set()
     if uid is not None:
@@ -85,7 +119,7 @@ def _confine(order: dict[str, Any]) -> None:
     rules += [(path, landlock.READ_FILE) for path in order["read_only"] if not os.path.isdir(path)]
     rules += [(path, landlock.DEVICE) for path in [*namespaces.DEVICES, *order["devices"]]]
     rules.append((namespaces.SCRATCH, landlock.READ_WRITE))
-    if order["image"] is not None:
+    if image is not None:
         rules.append((namespaces.APP, landlock.READ_ONLY))
     if order["data"] is not None:
         rules.append((namespaces.DATA, landlock.READ_WRITE))
@@ -126,9 +160,9 @@ def _run(order: dict[str, Any]) -> None:
 
     module, _, function = order["entry"].partition(":")
     loop = asyncio.get_event_loop_policy().get_event_loop()
-    if order["image"] is not None:
+    os.environ["TMPDIR"] = namespaces.SCRATCH
+    if order["fds"].pop("image", None) is not None:
         sys.path.insert(0, namespaces.IMAGE)
-        del order["fds"]["image"]
     try:
         entry = getattr(importlib.import_module(module), function)
         process = Process(order, data=namespaces.DATA, loop=loop)
