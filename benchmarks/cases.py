@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from benchmarks.calls import sealed_call
 from benchmarks.codes import end_to_end, qr_read, ur_frames, ur_throughput
 from benchmarks.crypto import handshake, sealing
 from benchmarks.link_air import emulated, paced
@@ -33,5 +34,6 @@ CASES: dict[str, Callable[[], list[Figure]]] = {
     "ur-throughput": ur_throughput,
     "ur-seconds": end_to_end,
     "qr-read": qr_read,
+    "sealed-call-vs-socketpair": sealed_call,
     "demo": demo_steps,
 }

@@ -1,0 +1,3 @@
+"""Confined processes whose calls are measured."""
+
+from __future__ import annotations
