@@ -23,11 +23,13 @@ from primegap.bitcoin.keys import account_key
 from primegap.bitcoin.networks import Network
 from primegap.bitcoin.review_values import ChangeOutput, ExternalOutput, Review
 from primegap.bitcoin.scripts import ScriptType
-from primegap.keyos.api.core import SystemInfo
+from primegap.keyos.api.core import SwitchInfo, SystemInfo
 from primegap.keyos.api.link import LinkState
 from primegap.keyos.api.permissions import Grant
+from primegap.keyos.api.security import DeviceFacts
 from primegap.keyos.manifest import CATALOGUE
 from primegap.keyos.ui import screens as system
+from primegap.keyos.ui import screens_device as device
 from primegap.keyos.ui.input import MIN_DISPLAY_S
 from primegap.keyos.ui.layout import layout
 from primegap.keyos.ui.parts import KEY, TargetKind
@@ -96,6 +98,25 @@ SECTIONS: Final[tuple[tuple[str, str, ModuleType, tuple[str, ...]], ...]] = (
         ),
     ),
     (
+        "Security",
+        "Opened with `security` on `home`. `show-words`, `change-pin` and `erase` are the trusted "
+        "screen's own: the PIN is asked with `check-pin`, and no app takes part.",
+        device,
+        (
+            "security",
+            "switches",
+            "pin_and_seed",
+            "auto_lock",
+            "check_pin",
+            "warn_words",
+            "show_words",
+            "confirm_air_gap_off",
+            "warn_erase",
+            "confirm_erase",
+            "facts",
+        ),
+    ),
+    (
         "Permissions",
         "`ask-permission` comes when an installed app first does something that has to be granted. "
         "It waits its turn among the confirmations, and never shows on a locked device.",
@@ -147,13 +168,18 @@ SECTIONS: Final[tuple[tuple[str, str, ModuleType, tuple[str, ...]], ...]] = (
 PATTERNS: Final = (settings.GRANT, settings.OFFSET, authenticator.ACCOUNT)
 PREFIXES: Final = {settings: "settings.", authenticator: "authenticator."}
 "Before the names of samples, where two apps call a screen the same."
+SWITCHES: Final = tuple(
+    SwitchInfo(name, present=True, chosen=True, on=True)
+    for name in ("bluetooth", "nfc", "usb", "camera")
+)
+FACTS: Final = DeviceFacts("0" * 16, "software", "", "secret", 0)
 
 
 def samples() -> dict[str, Screen]:
     """Return a screen of each kind by the name of the function that makes it."""
     paired = LinkState(1, "connected", True, "Companion", True, "0123-4567", False)
     alone = LinkState(1, "waiting", False, "", False, "", False)
-    info = SystemInfo((), True, True, 1, (), simulator=False)
+    info = SystemInfo((), SWITCHES, False, 1, (), simulator=False)
     grant = Grant(bytes(16), "An app", "peripherals.camera-use", True)
     login = Login(OtpKind.TOTP, "Mail", "me@example.org", bytes(20))
     counted = Login(OtpKind.HOTP, "Bank", "me", bytes(20))
@@ -177,6 +203,17 @@ def samples() -> dict[str, Screen]:
         "confirm_pairing": system.confirm_pairing("Companion", "0123-4567"),
         "companion": system.companion(paired),
         "confirm_unpair": system.confirm_unpair("Companion"),
+        "security": device.security(SWITCHES, air_gap=False),
+        "switches": device.switches(SWITCHES, air_gap=False),
+        "pin_and_seed": device.pin_and_seed(300),
+        "auto_lock": device.auto_lock(300),
+        "check_pin": device.check_pin("Enter it to see the seed words."),
+        "warn_words": device.warn_words(),
+        "show_words": device.show_words(["abandon"] * 12),
+        "confirm_air_gap_off": device.confirm_air_gap_off(),
+        "warn_erase": device.warn_erase(),
+        "confirm_erase": device.confirm_erase("00000000"),
+        "facts": device.facts("0.1.0", "00000000", info, FACTS, "Trusted", "0 KiB of 0 apps"),
         "menu": bitcoin.menu(account),
         "receive": bitcoin.receive(account, address, 0),
         "scanning": bitcoin.scanning("Scan", "Hold the code up.", 0.5),

@@ -283,7 +283,7 @@ class Bench(Supervisor):
             assert target is not None
             for phase in ("down", "up"):
                 self.panel.touch(phase, target.left + 5, target.top + 5)
-        await self.panel.wait_for(lambda frame: frame.touches >= taken + 2 * len(pin), 10)
+        await self.panel.wait_for(lambda frame: frame.touches >= taken + 2 * len(pin), 30)
         await self.finger.press("done")
 
     async def end(self) -> None:

@@ -89,7 +89,7 @@ def test_only_catalogued_messages_can_be_obtained_by_installed_apps() -> None:
     assert "os/ui Present" in outcomes["allow"]
     assert {
         "os/security TakeAccountKey",
-        "os/core SetRadio",
+        "os/core SetSwitch",
         "os/link NextCall",
         "os/ui AskPermission",
         "os/permissions RevokeGrant",

@@ -129,7 +129,7 @@ async def test_no_answer_of_the_camera_stops_the_app(tmp_path: Path) -> None:
         await device.press("app:bitcoin")
         lies: list[Message | RequestError] = [camera.Code(text) for text in TEXTS]
         lies += [
-            core.SystemInfo((), True, True, 1, (), False),  # not an answer to this at all
+            core.SystemInfo((), (), False, 1, (), False),  # not an answer to this at all
             RequestError(Status.BUSY, "\u202e\n" * 50),
             RequestError(Status.FAILED, ""),
         ]

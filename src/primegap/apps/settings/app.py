@@ -73,7 +73,9 @@ class SettingsApp:
             try:
                 match choice:
                     case screens.BLUETOOTH:
-                        await self._process.call(core.SetRadio(not info.radio_on))
+                        await self._process.call(
+                            core.SetSwitch(screens.BLUETOOTH, not screens.bluetooth(info).chosen)
+                        )
                     case screens.TIME:
                         await self._set_time()
                     case screens.GRANTS:

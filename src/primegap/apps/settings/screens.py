@@ -26,7 +26,7 @@ from primegap.keyos.ui.screen import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from primegap.keyos.api.core import SystemInfo
+    from primegap.keyos.api.core import SwitchInfo, SystemInfo
     from primegap.keyos.api.permissions import Grant
 
 BLUETOOTH: Final = "bluetooth"
@@ -62,12 +62,20 @@ def _muted(text: str) -> Text:
     return Text(text, style=TextStyle.MUTED)
 
 
+def bluetooth(info: SystemInfo) -> SwitchInfo:
+    """Return the switch of the Bluetooth chip."""
+    return next(switch for switch in info.switches if switch.name == BLUETOOTH)
+
+
 def menu(info: SystemInfo, clock: str) -> Screen:
     """First screen of the app."""
     items: list[Item] = []
-    if info.radio_present:
-        detail = "Connects to the companion" if info.radio_on else "Off: signs by QR code only"
-        items.append(Toggle(BLUETOOTH, "Bluetooth", on=info.radio_on, detail=detail))
+    switch = bluetooth(info)
+    if switch.present:
+        detail = "Connects to the companion" if switch.on else "Off: signs by QR code only"
+        if switch.chosen and not switch.on:
+            detail = "Kept off by the air gap"
+        items.append(Toggle(BLUETOOTH, "Bluetooth", on=switch.on, detail=detail))
     else:
         items.append(_muted("This device has no Bluetooth chip. It signs by QR code only."))
     items.append(

@@ -37,12 +37,27 @@ class FeatureInfo(Message):
 
 
 @dataclass(frozen=True, slots=True)
+class SwitchInfo(Message):
+    """One switch of the device."""
+
+    name: str
+    "`bluetooth`, `nfc`, `usb`, `camera`."
+    present: bool
+    "The device has such hardware."
+    chosen: bool
+    "Where the person left it."
+    on: bool
+    "Whether it can work: present, chosen, and not kept off by the air gap."
+
+
+@dataclass(frozen=True, slots=True)
 class SystemInfo(Message):
     """Answer to GetSystemInfo."""
 
     processes: tuple[ProcessInfo, ...]
-    radio_on: bool
-    radio_present: bool
+    switches: tuple[SwitchInfo, ...]
+    air_gap: bool
+    "Nothing runs that could carry data by radio or wire, whatever the switches say."
     level: int
     "Support level (keyos-model, 16.5): 1 full, 2 built-in apps only, 3 simulator; 0: not known."
     features: tuple[FeatureInfo, ...]
@@ -61,12 +76,16 @@ class GetSystemInfo(Request):
 
 
 @dataclass(frozen=True, slots=True)
-class SetRadio(Request):
-    """Switch the Bluetooth chip: off ends its process before the answer (L-7)."""
+class SetSwitch(Request):
+    """Turn one switch: off ends its process before the answer, and stays so after a restart (L-7).
+
+    On has no effect while the air gap is on, but for afterwards.
+    """
 
     server: ClassVar[str] = SERVER
     message_id: ClassVar[int] = 2
 
+    name: str
     on: bool
 
 
@@ -253,3 +272,16 @@ class RevokePermission(Request):
 
     app_id: bytes
     subgroup: str
+
+
+@dataclass(frozen=True, slots=True)
+class SetAirGap(Request):
+    """End every process that could carry data by radio or wire, before the answer, or allow them.
+
+    Only the trusted screen may: neither an app nor the companion ever reaches this (L-8).
+    """
+
+    server: ClassVar[str] = SERVER
+    message_id: ClassVar[int] = 19
+
+    on: bool

@@ -1,32 +1,27 @@
-"""The Bluetooth chip as core sees it: a process, a switch, and a pipe for whoever drives it."""
+"""The Bluetooth chip as core sees it: a process, and a pipe for whoever drives it."""
 
 from __future__ import annotations
 
 import asyncio
 import socket
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from primegap.files import remove_file, write_file
 from primegap.keyos.channel import channel_pair
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from primegap.keyos.core.journal import Journal
 
-OFF_FILE: Final = "radio-off"  # a file whose presence keeps the chip off
 
-
-class RadioSwitch:
-    """Turns the chip on and off; off stays off, also after a restart (L-7)."""
+class RadioPipe:
+    """Starts the chip and hands out the other end of its pipe."""
 
     def __init__(
         self,
         *,
         present: bool,
         hci_unix: str | None,
-        data: Path,
         journal: Journal,
         start: Callable[[dict[str, socket.socket]], None],
         retry: Callable[[], None],
@@ -34,13 +29,11 @@ class RadioSwitch:
         """`start` starts the chip's process with sockets, `retry` starts it again after a while."""
         self.present = present
         self._hci_unix = hci_unix
-        self._off_file = data / OFF_FILE
         self._journal = journal
         self._start = start
         self._retry = retry
         self._waiters: list[asyncio.Future[socket.socket]] = []
         self._host_end: socket.socket | None = None
-        self.on = present and not self._off_file.exists()
 
     def start(self) -> None:
         """Start the chip with a new pipe, and give the other end to whoever waits for it."""
@@ -69,18 +62,6 @@ class RadioSwitch:
         if self._host_end is not None:
             self._host_end.close()
             self._host_end = None
-
-    def remember(self, *, on: bool) -> None:
-        """Write the switch down: when off, after the chip was ended, whatever happens here."""
-        self.on = on
-        self._journal.event("radio", on=on)
-
-    def write_down(self) -> None:
-        """Keep the switch over a restart."""
-        if self.on:
-            remove_file(self._off_file)
-        else:
-            write_file(self._off_file, b"")
 
     def _give(self) -> None:
         while self._waiters and self._host_end is not None:

@@ -25,8 +25,10 @@ from primegap.keyos.api.core import (
     RemoveApp,
     RestartApps,
     RevokePermission,
-    SetRadio,
+    SetAirGap,
+    SetSwitch,
     StopApp,
+    SwitchInfo,
     SystemInfo,
 )
 from primegap.keyos.channel import close_fds, read_object
@@ -38,6 +40,7 @@ from primegap.keyos.manifest.schema import (
     MAX_NAME,
     ROLE_NAME,
     SERVER_NAME,
+    SWITCHES,
     Manifest,
     parse_message,
 )
@@ -51,6 +54,8 @@ from primegap.keyos.messages import (
 from primegap.keyos.sandbox.support import Level
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
     from primegap.keyos.core.journal import Journal
     from primegap.keyos.core.supervisor import Running, Supervisor
     from primegap.keyos.manifest.catalogue import Access
@@ -147,8 +152,13 @@ class CoreServer:
                 self._first_screen()
             case GetSystemInfo.message_id:
                 return self._system_info()
-            case SetRadio.message_id:
-                await supervisor.set_radio(on=_decode(SetRadio, frame, fds).on)
+            case SetSwitch.message_id:
+                switch = _decode(SetSwitch, frame, fds)
+                if switch.name not in SWITCHES:
+                    raise FrameError("no such switch")
+                await _stored(supervisor.set_switch(switch.name, on=switch.on))
+            case SetAirGap.message_id:
+                await _stored(supervisor.set_air_gap(on=_decode(SetAirGap, frame, fds).on))
             case RestartApps.message_id:
                 supervisor.restart_apps()
             case AdmitApp.message_id:
@@ -190,11 +200,20 @@ class CoreServer:
             ProcessInfo(role, role in supervisor.running or role == "core", supervisor.starts[role])
             for role in supervisor.table.manifests
         )
+        switches = tuple(
+            SwitchInfo(
+                name,
+                supervisor.present(name),
+                supervisor.switches.chosen(name),
+                supervisor.present(name) and supervisor.switches.allows(name),
+            )
+            for name in SWITCHES
+        )
         support = supervisor.support
         return SystemInfo(
             processes,
-            supervisor.radio.on,
-            supervisor.radio.present,
+            switches,
+            supervisor.switches.air_gap,
             int(support.level),
             tuple(FeatureInfo(f.name, f.present, f.detail) for f in support.findings),
             simulator=False,
@@ -267,6 +286,14 @@ class CoreServer:
             self._event_came.clear()
             await self._event_came.wait()
         return self._events.popleft()
+
+
+async def _stored(change: Coroutine[None, None, None]) -> None:
+    """Make a change that is to hold over a restart; say so when it will not."""
+    try:
+        await change
+    except StorageError as error:
+        raise RequestError(Status.FAILED, error.hint) from error
 
 
 def _decode(kind: type[R], frame: Frame, fds: list[int]) -> R:

@@ -9,21 +9,25 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from primegap.files import StorageError
 from primegap.keyos.channel import channel_pair
 from primegap.keyos.core.measure import NOT_MEASURED, measure
 from primegap.keyos.core.order import Runtime, launch_order
 from primegap.keyos.core.quota import CHECK_INTERVAL_S, Quotas
-from primegap.keyos.core.radio import RadioSwitch
+from primegap.keyos.core.radio import RadioPipe
 from primegap.keyos.core.requests import CoreServer
 from primegap.keyos.core.spawn import Child, Spawner
 from primegap.keyos.core.switchboard import Switchboard
+from primegap.keyos.core.switches import Switches
 from primegap.keyos.core.user_ids import UserIds
 from primegap.keyos.frame import Frame, Kind, Trust
+from primegap.keyos.manifest.schema import SWITCHES
 from primegap.keyos.sandbox.cgroups import LIMITS
 from primegap.keyos.sandbox.launch import EXIT_NOT_CONFINED
 
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Callable
     from pathlib import Path
 
     from primegap.keyos.core.journal import Journal
@@ -37,6 +41,7 @@ MAX_STDERR_LINE: Final = 4096
 CHANNEL_LOST_GRACE_S: Final = 1.0  # the process that waits for a dead one may be slow to be served
 START_ORDER: Final = (
     "security",
+    "storage",
     "settings",
     "panel",
     "ui",
@@ -117,10 +122,10 @@ class Supervisor:
             self.watch_quota(manifest)
         if self._uids is not None:
             self._uids.of(*(table.manifests[role].app_id for role in sorted(table.manifests)))
-        self.radio = RadioSwitch(
+        self.switches = Switches(data)
+        self.radio = RadioPipe(
             present="radio" in supplies,
             hci_unix=supplies["radio"].config.get("hci_unix") if "radio" in supplies else None,
-            data=data,
             journal=journal,
             start=functools.partial(self.start, "radio"),
             retry=lambda: self._restart_later("radio", RESTART_DELAYS_S[-1]),
@@ -142,8 +147,9 @@ class Supervisor:
             return
         self._late_started = True
         for role in self._in_order(first=False):
-            self.start(role)
-        if self.radio.on:
+            if self._may_run(self.table.manifests[role]):
+                self.start(role)
+        if self._radio_may_run():
             self.radio.start()
         # Measured now, when nobody waits for a screen: only installed apps depend on it.
         self._tasks.add(self._loop.create_task(self._measure()))
@@ -159,6 +165,23 @@ class Supervisor:
         self._journal.event("support", level=self.support.level, missing=missing)
         for need in self.support.missing:
             self._journal.line("core", f"missing: {need.title}. {need.remedy}")
+
+    def present(self, switch: str) -> bool:
+        """Whether the device has the hardware of a switch."""
+        return any(
+            manifest.switch == switch and (manifest.role != "radio" or self.radio.present)
+            for manifest in self.table.manifests.values()
+        )
+
+    def _may_run(self, manifest: Manifest) -> bool:
+        """Whether the switches let a process run, and its hardware is there."""
+        return self.switches.allows(manifest.switch) and (
+            manifest.role != "radio" or self.radio.present
+        )
+
+    def _radio_may_run(self) -> bool:
+        radio = self.table.manifests.get("radio")
+        return radio is not None and self._may_run(radio)
 
     def _in_order(self, *, first: bool) -> list[str]:
         places = {role: place for place, role in enumerate(START_ORDER)}
@@ -353,9 +376,11 @@ class Supervisor:
         """Start a process of the image again; an installed app waits for its next launch."""
         if self._stopping or role in self.running or self.over_quota(role):
             return
+        manifest = self.table.manifests.get(role)
+        if manifest is None or not self._may_run(manifest):
+            return
         if role == "radio":
-            if self.radio.on:
-                self.radio.start()
+            self.radio.start()
         elif role not in self.server.stopped and not self._is_installed(role):
             self.start(role)
 
@@ -368,19 +393,47 @@ class Supervisor:
             if not running.manifest.first and running.manifest.role != "radio":
                 running.child.kill()
 
-    async def set_radio(self, *, on: bool) -> None:
-        """Switch the chip; off, its process is gone before this returns."""
-        if on == self.radio.on or not self.radio.present:
-            return
-        self.radio.remember(on=on)
-        if on:
-            self.radio.write_down()
-            self.radio.start()
-        else:
-            # The chip goes off even when that cannot be written down.
-            await self.end_process("radio")
+    async def set_switch(self, name: str, *, on: bool) -> None:
+        """Turn a switch; off, its process is gone before this returns.
+
+        Raises:
+            StorageError: off, it would be on after a restart; on, it stays off.
+        """
+        self.switches.choose(name, on=on)
+        await self._apply_switches(undo=functools.partial(self.switches.choose, name, on=False))
+
+    async def set_air_gap(self, *, on: bool) -> None:
+        """End every process that could carry data by radio or wire, or allow them again.
+
+        Raises:
+            StorageError: on, it would be off after a restart; off, it stays on.
+        """
+        self.switches.air_gap = on
+        await self._apply_switches(undo=functools.partial(setattr, self.switches, "air_gap", True))
+
+    async def _apply_switches(self, *, undo: Callable[[], None]) -> None:
+        """End at once what may not run, write the choice down, and only then start what may."""
+        off = [r for r, running in self.running.items() if not self._may_run(running.manifest)]
+        for role in off:
+            self.running[role].child.kill()
+        for role in off:
+            await self.end_process(role)
+        if not self._radio_may_run():
             self.radio.drop_pipe()
-            self.radio.write_down()
+        self._journal.event(
+            "switches",
+            air_gap=self.switches.air_gap,
+            on=[name for name in SWITCHES if self.switches.allows(name) and self.present(name)],
+        )
+        try:
+            self.switches.write_down()
+        except StorageError:
+            undo()
+            raise
+        if self._late_started:
+            for manifest in list(self.table.manifests.values()):
+                if manifest.switch is not None:
+                    self._restart(manifest.role)
 
     def stop(self, reason: str = "") -> None:
         """Stop every process and finish."""

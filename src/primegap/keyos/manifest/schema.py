@@ -25,6 +25,8 @@ OPEN_CHANNEL: Final = 0
 """Message id by which a channel between apps is opened: every `app/` server has it, and whoever may
 send any message to the server may send it."""
 PROFILES: Final = ("app", "service", "radio", "panel")
+SWITCHES: Final = ("bluetooth", "nfc", "usb", "camera")
+"Switches of the device (keyos-model, 8.3)."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +57,8 @@ class Manifest:
     "What it takes to obtain each offered message; same keys as `servers`."
     permissions: dict[str, tuple[str, ...]]
     "Messages that may be sent: server -> message names."
+    switch: str | None = None
+    "Switch of the device that the process runs behind, one of `SWITCHES`."
     objects: dict[tuple[str, int], int] = field(default_factory=dict)
     "Largest memory object of a message and its answer in bytes, where it is not the default."
 
@@ -73,7 +77,7 @@ def parse_manifest_untrusted(text: bytes) -> Manifest:
 def read_manifest_untrusted(table: dict[str, Any]) -> Manifest:
     """Read a manifest from its table, whatever file it was in; raise only ManifestError."""
     known = {"appId", "role", "name", "entry", "profile", "storage", "system", "critical", "first"}
-    unknown = set(table) - known - {"servers", "permissions", "objects"}
+    unknown = set(table) - known - {"servers", "permissions", "objects", "switch"}
     if unknown:
         raise ManifestError(f"manifest has unknown keys: {', '.join(sorted(unknown))}")
     app_id = _text(table, "appId", APP_ID)
@@ -84,6 +88,9 @@ def read_manifest_untrusted(table: dict[str, Any]) -> Manifest:
     if profile not in PROFILES:
         raise ManifestError("profile is not known")
     servers, access = _servers(table.get("servers", {}))
+    switch = table.get("switch")
+    if switch is not None and switch not in SWITCHES:
+        raise ManifestError("switch is not known")
     return Manifest(
         app_id=bytes.fromhex(app_id[2:]),
         role=_text(table, "role", ROLE_NAME),
@@ -97,6 +104,7 @@ def read_manifest_untrusted(table: dict[str, Any]) -> Manifest:
         servers=servers,
         access=access,
         permissions=_permissions(table.get("permissions", {})),
+        switch=switch,
         objects=_objects(table.get("objects", {}), servers),
     )
 

@@ -310,6 +310,7 @@ _HOLD_LOOKS: Final = {
 }
 "Fill, border and text before and after it was held."
 
+AIR_GAP_TEXT: Final = "Air gap"
 _STATUS_ICON: Final = 22
 _BLUETOOTH_LOOKS: Final = {
     BluetoothState.OFF: ("bluetooth-off", Ink.FAINT),
@@ -347,7 +348,9 @@ def _status_bar(canvas: _Canvas, app: str | None, status: StatusBar) -> None:
         x -= width(status.clock, theme.STATUS)
         _status_text(canvas, status.clock, theme.STATUS, Ink.MUTED, x, middle)
         x -= 12
-    if status.bluetooth in _BLUETOOTH_LOOKS:
+    if status.air_gap:
+        x = _air_gap(canvas, x, middle) - 8
+    elif status.bluetooth in _BLUETOOTH_LOOKS:
         icon, ink = _BLUETOOTH_LOOKS[status.bluetooth]
         x -= _STATUS_ICON
         canvas.icon(Rect.of(x, icon_top, _STATUS_ICON, _STATUS_ICON), icon, ink)
@@ -355,6 +358,16 @@ def _status_bar(canvas: _Canvas, app: str | None, status: StatusBar) -> None:
     if status.locked:
         x -= _STATUS_ICON
         canvas.icon(Rect.of(x, icon_top, _STATUS_ICON, _STATUS_ICON), "lock", Ink.MUTED)
+
+
+def _air_gap(canvas: _Canvas, right: int, middle: int) -> int:
+    """Draw the sign of the air gap, which no app can draw here; return where it begins."""
+    across = width(AIR_GAP_TEXT, theme.STATUS) + 20
+    rect = Rect.of(right - across, middle - 13, across, 26)
+    canvas.rounded(rect, 13, Ink.ACCENT)
+    canvas.rounded(rect.inset(1), 12, Ink.ACCENT_SURFACE)
+    _status_text(canvas, AIR_GAP_TEXT, theme.STATUS, Ink.ACCENT, rect.left + 10, middle)
+    return rect.left
 
 
 def _status_text(canvas: _Canvas, text: str, face: Face, ink: Ink, x: int, middle: int) -> None:

@@ -46,6 +46,7 @@ DICE: Final = "dice"
 NO_DICE: Final = "no-dice"
 PAIR: Final = "pair"
 COMPANION: Final = "companion"
+SECURITY: Final = "security"
 LOCK: Final = "lock"
 UNPAIR: Final = "unpair"
 ALWAYS: Final = "always"
@@ -214,7 +215,8 @@ def home(link: LinkState) -> Screen:
                     Choice(APP + "bitcoin", "Bitcoin", "Receive, check, sign", icon="coin"),
                     companion_tile,
                     Choice(APP + "authenticator", "Authenticator", "Codes for logins", icon="key"),
-                    Choice(APP + "settings", "Settings", "Radio, time, about", icon="settings"),
+                    Choice(SECURITY, "Security", "Switches, PIN, seed", icon="shield"),
+                    Choice(APP + "settings", "Settings", "Time, permissions", icon="settings"),
                 ),
                 tiles=True,
             ),

@@ -20,7 +20,7 @@ from primegap.keyos.ui.canonical import parse_app_screen_untrusted, screen_diges
 from primegap.keyos.ui.display import Display, tell_first_screen
 from primegap.keyos.ui.errors import ScreenError
 from primegap.keyos.ui.flows.context import Context
-from primegap.keyos.ui.flows.home import home, read_radio
+from primegap.keyos.ui.flows.home import home
 from primegap.keyos.ui.flows.lock import unlock
 from primegap.keyos.ui.flows.onboarding import first_start
 from primegap.keyos.ui.layout import layout
@@ -146,12 +146,14 @@ class UiService:
             if loop.time() >= due_s:
                 await context.lock_device()
             else:
-                await asyncio.sleep(due_s - loop.time())
+                context.idle_news.clear()
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(context.idle_news.wait(), due_s - loop.time())
 
     async def _follow_link(self) -> None:
         """Keep the status bar and the flows up to date with link and radio."""
         await self._display.first_frame.wait()
-        await read_radio(self._context)
+        await self._context.read_system()
         version = -1
         while True:
             try:
@@ -164,7 +166,7 @@ class UiService:
             news = dataclasses.replace(_checked(state), version=0)
             if news != self._context.link:
                 if news.radio != self._context.link.radio:
-                    await read_radio(self._context)  # the settings app may have switched it
+                    await self._context.read_system()  # the settings app may have switched it
                 self._context.link = news
                 self._context.link_changed()
                 self._changed()
@@ -175,9 +177,10 @@ class UiService:
 
     def _status(self) -> StatusBar:
         context = self._context
-        if not context.radio_present:
+        switch = context.switch("bluetooth")
+        if not switch.present:
             bluetooth = BluetoothState.ABSENT
-        elif not context.radio_on:
+        elif not switch.on:
             bluetooth = BluetoothState.OFF
         elif context.link.connected:
             bluetooth = BluetoothState.CONNECTED
@@ -185,6 +188,7 @@ class UiService:
             bluetooth = BluetoothState.ON
         return StatusBar(
             bluetooth=bluetooth,
+            air_gap=context.air_gap,
             locked=context.lock.onboarded and not context.lock.unlocked,
             development=self._process.development,
         )

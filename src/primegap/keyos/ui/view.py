@@ -54,6 +54,8 @@ class StatusBar:
     """What the system shows above every screen."""
 
     bluetooth: BluetoothState = BluetoothState.ABSENT
+    air_gap: bool = False
+    "Nothing can leave by radio or wire; shown in the place of the radio."
     locked: bool = False
     clock: str | None = None
     "Such as 14:05."

@@ -8,7 +8,7 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from primegap.keyos.api import link, security
+from primegap.keyos.api import core, link, security
 from primegap.keyos.errors import KeyosError, RequestError
 from primegap.keyos.ui import screens
 from primegap.keyos.ui.preferences import Preferences
@@ -38,13 +38,16 @@ class Context:
     preferences: Preferences = field(default_factory=Preferences)
     lock: security.SecurityState = UNKNOWN
     link: link.LinkState = NO_LINK
-    radio_on: bool = False
-    radio_present: bool = False
+    system: core.SystemInfo | None = None
+    "What core said last: processes and switches."
+    idle_news: asyncio.Event = field(default_factory=asyncio.Event)
+    "Set when the time until the device locks itself was changed."
     link_news: asyncio.Event = field(default_factory=asyncio.Event)
     lock_news: asyncio.Event = field(default_factory=asyncio.Event)
     locking: bool = False
     "The person or the clock locks: no earlier news opens the screen again."
     _lock_task: asyncio.Task[None] | None = None
+    _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
     def note_lock(self, state: security.SecurityState) -> None:
         """Take over the state of the lock; only an unlocked device shows apps and confirmations."""
@@ -76,6 +79,18 @@ class Context:
         finally:
             self.locking = False
 
+    async def erase_device(self) -> None:
+        """Destroy the seed; whatever becomes of the flow that asks."""
+        erasing = asyncio.ensure_future(self._erase())
+        self._tasks.add(erasing)
+        erasing.add_done_callback(self._tasks.discard)
+        await asyncio.shield(erasing)
+
+    async def _erase(self) -> None:
+        self.note_lock(await self.process.call(security.Erase(), security.SecurityState))
+        # Apps and link hold keys and addresses of the seed that is gone.
+        await self.process.call(core.RestartApps())
+
     async def while_unlocked(self, flow: Coroutine[None, None, None]) -> None:
         """Run a flow until it ends or the device is locked: none goes on behind the lock screen."""
         running = asyncio.ensure_future(flow)
@@ -89,6 +104,23 @@ class Context:
         finally:
             running.cancel()
             await asyncio.wait({running})
+
+    def switch(self, name: str) -> core.SwitchInfo:
+        """Return a switch of the device as it was last seen."""
+        known = () if self.system is None else self.system.switches
+        absent = core.SwitchInfo(name, present=False, chosen=False, on=False)
+        return next((switch for switch in known if switch.name == name), absent)
+
+    @property
+    def air_gap(self) -> bool:
+        """Whether nothing can leave by radio or wire."""
+        return self.system is not None and self.system.air_gap
+
+    async def read_system(self) -> core.SystemInfo:
+        """Ask core for the state of processes and switches."""
+        self.system = await self.process.call(core.GetSystemInfo(), core.SystemInfo)
+        self.refresh()
+        return self.system
 
     def link_changed(self) -> None:
         """Wake who waits for news of the link."""

@@ -6,10 +6,11 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING, Final
 
-from primegap.keyos.api import core, link
+from primegap.keyos.api import link
 from primegap.keyos.errors import KeyosError
 from primegap.keyos.ui import screens
 from primegap.keyos.ui.flows.context import Context, reason
+from primegap.keyos.ui.flows.device import device
 from primegap.keyos.ui.stage import Rank
 
 if TYPE_CHECKING:
@@ -40,13 +41,18 @@ async def _do(ui: Context, choice: str) -> None:
         await pair(ui)
     elif choice == screens.COMPANION:
         await companion(ui)
+    elif choice == screens.SECURITY:
+        await device(ui)
 
 
 async def pair(ui: Context) -> None:
     """Show the pairing code until a companion paired, the person left, or time is over."""
-    await read_radio(ui)
-    if not ui.radio_on:
-        await ui.tell("Bluetooth is off", "Switch Bluetooth on in the settings, then pair again.")
+    await ui.read_system()
+    if ui.air_gap:
+        await ui.tell("The air gap is on", "Leave it on the security page, then pair again.")
+        return
+    if not ui.switch("bluetooth").on:
+        await ui.tell("Bluetooth is off", "Switch it on on the security page, then pair again.")
         return
     working = ui.stage.add(screens.working("Preparing the pairing"), screens.WORKING_RANK)
     try:
@@ -91,10 +97,3 @@ async def companion(ui: Context) -> None:
         return
     if await ui.press(screens.confirm_unpair(ui.link.peer_name)) == screens.CONFIRM:
         await ui.process.call(link.Unpair())
-
-
-async def read_radio(ui: Context) -> None:
-    """Read from core whether the Bluetooth chip is on."""
-    info = await ui.process.call(core.GetSystemInfo(), core.SystemInfo)
-    ui.radio_on, ui.radio_present = info.radio_on, info.radio_present
-    ui.refresh()

@@ -1,0 +1,214 @@
+"""The device itself: switches and air gap, PIN, seed words, facts, erasing.
+
+Everything here is drawn and asked by the trusted screen alone. The PIN goes from the keypad to
+`os/security`, which judges it; no app ever sees it (U-11, U-12).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from primegap.files import StorageError
+from primegap.keyos.api import core, security, storage
+from primegap.keyos.errors import KeyosError, RequestError
+from primegap.keyos.ui import screens, screens_device
+from primegap.keyos.ui.flows.context import Context, reason, vault_reason
+from primegap.keyos.ui.flows.onboarding import choose_pin
+from primegap.keyos.ui.preferences import Preferences, save_preferences
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    Step = Callable[[Context], Awaitable[None]]
+
+CHIP_STATES: Final = {
+    "off": "Off",
+    "starting": "Starting",
+    "waiting": "Being checked",
+    "untrusted": "Not trusted",
+}
+
+
+async def device(ui: Context) -> None:
+    """Show the security page until the person leaves it."""
+    while True:
+        info = await ui.read_system()
+        choice = await ui.press(screens_device.security(info.switches, air_gap=info.air_gap))
+        steps: dict[str, Step] = {
+            screens_device.AIR_GAP: switch_air_gap,
+            screens_device.SWITCHES: turn_switches,
+            screens_device.PIN: pin_and_seed,
+            screens_device.FACTS: show_facts,
+        }
+        if not await _do(ui, steps, choice):
+            return
+
+
+async def pin_and_seed(ui: Context) -> None:
+    """Show the page about PIN and seed until the person leaves it."""
+    steps: dict[str, Step] = {
+        screens_device.CHANGE_PIN: change_pin,
+        screens_device.SHOW_WORDS: show_words,
+        screens_device.AUTO_LOCK: choose_auto_lock,
+        screens_device.ERASE: erase,
+    }
+    while True:
+        choice = await ui.press(screens_device.pin_and_seed(ui.preferences.auto_lock_s))
+        if not await _do(ui, steps, choice):
+            return
+
+
+async def turn_switches(ui: Context) -> None:
+    """Show the switches until the person leaves them."""
+    while True:
+        info = await ui.read_system()
+        choice = await ui.press(screens_device.switches(info.switches, air_gap=info.air_gap))
+        if not choice.startswith(screens_device.SWITCH):
+            return
+        name = choice.removeprefix(screens_device.SWITCH)
+        await turn(ui, core.SetSwitch(name, not ui.switch(name).chosen))
+
+
+async def _do(ui: Context, steps: dict[str, Step], choice: str) -> bool:
+    """Take a step; False when the choice is none. What goes wrong is told."""
+    if choice not in steps:
+        return False
+    try:
+        await steps[choice](ui)
+    except KeyosError as error:
+        await ui.tell("That did not work", reason(error))
+    return True
+
+
+async def turn(ui: Context, request: core.SetSwitch | core.SetAirGap) -> None:
+    """Turn a switch, and look at what came of it even if it failed."""
+    try:
+        await ui.process.call(request)
+    finally:
+        await ui.read_system()
+
+
+async def switch_air_gap(ui: Context) -> None:
+    """On at once; off after a confirmation."""
+    if not ui.air_gap:
+        await turn(ui, core.SetAirGap(on=True))
+    elif await ui.press(screens_device.confirm_air_gap_off()) == screens.CONFIRM:
+        await turn(ui, core.SetAirGap(on=False))
+
+
+async def choose_auto_lock(ui: Context) -> None:
+    """Choose the time without a touch."""
+    action = await ui.press(screens_device.auto_lock(ui.preferences.auto_lock_s))
+    seconds = screens_device.chosen_auto_lock(action)
+    if seconds is None:
+        return
+    ui.preferences = Preferences(seconds)
+    ui.idle_news.set()
+    try:
+        save_preferences(ui.process.data, ui.preferences)
+    except StorageError as error:
+        await ui.tell("That will be forgotten", error.hint)
+
+
+async def ask_pin(ui: Context, purpose: str, use: Callable[[str], Awaitable[None]]) -> bool:
+    """Ask for the PIN and use it; again after a wrong one. False when the person left.
+
+    Raises:
+        KeyosError: the device was locked or erased meanwhile.
+    """
+    note = ""
+    while True:
+        pin = await ui.enter(screens_device.check_pin(purpose, note))
+        if pin is None:
+            return False
+        working = ui.stage.add(screens.working("Checking the PIN"), screens.WORKING_RANK)
+        try:
+            await use(pin)
+        except RequestError as error:
+            state = await ui.process.call(security.GetState(), security.SecurityState)
+            ui.note_lock(state)
+            if not state.unlocked:
+                raise
+            left = state.attempts_left
+            tries = f"{left} {'try' if left == 1 else 'tries'} left."
+            note = f"{vault_reason(error)} {tries}"
+        else:
+            return True
+        finally:
+            ui.stage.remove(working)
+
+
+async def show_words(ui: Context) -> None:
+    """Show the seed words after a warning and the PIN (U-11)."""
+    if await ui.press(screens_device.warn_words()) != screens.OK:
+        return
+    words: list[str] = []
+
+    async def reveal(pin: str) -> None:
+        reply = await ui.process.call(security.RevealWords(pin), security.SeedWords)
+        words.extend(reply.words)
+
+    try:
+        if await ask_pin(ui, "Enter it to see the seed words.", reveal):
+            await ui.press(screens_device.show_words(words))
+    finally:
+        words.clear()
+
+
+async def change_pin(ui: Context) -> None:
+    """Ask for the old PIN, then twice for the new one."""
+    old = await ui.enter(screens_device.check_pin("Enter the present PIN first."))
+    if old is None:
+        return
+    new = await choose_pin(ui)
+    if new is None:
+        return
+    working = ui.stage.add(screens.working("Changing the PIN"), screens.WORKING_RANK)
+    try:
+        ui.note_lock(await ui.process.call(security.ChangePin(old, new), security.SecurityState))
+    except RequestError as error:
+        state = await ui.process.call(security.GetState(), security.SecurityState)
+        ui.note_lock(state)
+        left = state.attempts_left
+        tries = f"{left} {'try' if left == 1 else 'tries'} left."
+        await ui.tell("The PIN is as before", f"{vault_reason(error)} {tries}")
+    else:
+        ui.stage.remove(working)
+        await ui.tell("The PIN is changed", "From now on only the new one opens.", good=True)
+    finally:
+        ui.stage.remove(working)
+
+
+async def erase(ui: Context) -> None:
+    """Destroy the seed after two questions."""
+    if await ui.press(screens_device.warn_erase()) != screens.OK:
+        return
+    if await ui.press(screens_device.confirm_erase(ui.lock.fingerprint)) != screens.CONFIRM:
+        return
+    await ui.erase_device()
+
+
+async def show_facts(ui: Context) -> None:
+    """Show what the device is made of."""
+    from importlib.metadata import version
+
+    info = await ui.read_system()
+    facts = await ui.process.call(security.GetDeviceFacts(), security.DeviceFacts)
+    usage = await ui.process.call(storage.GetUsage(), storage.Usage)
+    used = sum(app.used for app in usage.apps)
+    switch = ui.switch("bluetooth")
+    chip = CHIP_STATES.get(ui.link.radio, "Trusted")
+    if not switch.present:
+        chip = "None"
+    elif not switch.on:
+        chip = "Off"
+    await ui.press(
+        screens_device.facts(
+            version("primegap"),
+            ui.lock.fingerprint,
+            info,
+            facts,
+            chip,
+            f"{(used + 1023) // 1024} KiB of {len(usage.apps)} apps",
+        )
+    )

@@ -1,0 +1,273 @@
+"""The system's screens about the device itself: switches, PIN, seed words, facts, erasing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from primegap.keyos.ui.preferences import AUTO_LOCK_CHOICES_S
+from primegap.keyos.ui.screen import (
+    Button,
+    ButtonStyle,
+    Choice,
+    ChoiceList,
+    Icon,
+    Item,
+    Keypad,
+    KeypadPurpose,
+    Row,
+    Screen,
+    Text,
+    TextStyle,
+    Toggle,
+    Tone,
+    Words,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from primegap.keyos.api.core import SwitchInfo, SystemInfo
+    from primegap.keyos.api.security import DeviceFacts
+
+BACK: Final = "back"
+DONE: Final = "done"
+OK: Final = "ok"
+CONFIRM: Final = "confirm"
+AIR_GAP: Final = "air-gap"
+SWITCH: Final = "switch:"
+SWITCHES: Final = "switches"
+PIN: Final = "pin-and-seed"
+CHANGE_PIN: Final = "change-pin"
+SHOW_WORDS: Final = "show-words"
+AUTO_LOCK: Final = "auto-lock"
+FACTS: Final = "device-facts"
+ERASE: Final = "erase"
+SWITCH_NAMES: Final = {"bluetooth": "Bluetooth", "nfc": "NFC", "usb": "USB", "camera": "Camera"}
+MIN_PIN: Final = 6
+ERASE_HOLD_MS: Final = 3000
+LEVELS: Final = {
+    1: "Full",
+    2: "Reduced: built-in apps only",
+    3: "None: simulator",
+}
+
+
+def _muted(text: str) -> Text:
+    return Text(text, style=TextStyle.MUTED)
+
+
+def _back(label: str = "Back") -> Button:
+    return Button(BACK, label, style=ButtonStyle.SECONDARY)
+
+
+def security(switches: Sequence[SwitchInfo], *, air_gap: bool) -> Screen:
+    """The air gap, and the way to everything else about the device."""
+    detail = "On: nothing by radio or wire" if air_gap else "Stops radio and wire at once"
+    working = [SWITCH_NAMES[switch.name] for switch in switches if switch.on]
+    return Screen(
+        id="security",
+        title="Security",
+        items=(
+            Toggle(AIR_GAP, "Air gap", on=air_gap, detail=detail),
+            ChoiceList(
+                (
+                    Choice(SWITCHES, "Switches", ", ".join(working) or "All off"),
+                    Choice(PIN, "PIN and seed", "Change, show, erase"),
+                    Choice(FACTS, "This device", "Isolation, seed keeper, storage"),
+                )
+            ),
+        ),
+        buttons=(_back(),),
+    )
+
+
+def switches(found: Sequence[SwitchInfo], *, air_gap: bool) -> Screen:
+    """One switch for each kind of hardware that the device has."""
+    items: list[Item] = [
+        Toggle(
+            SWITCH + switch.name,
+            SWITCH_NAMES[switch.name],
+            on=switch.on,
+            detail="Kept off by the air gap" if switch.chosen and not switch.on else "",
+        )
+        for switch in found
+        if switch.present
+    ]
+    if air_gap:
+        items.append(_muted("Behind the air gap, codes and cards carry everything."))
+    else:
+        items.append(_muted("What is off does not run, also after a restart."))
+    return Screen(id="switches", title="Switches", items=tuple(items), buttons=(_back(),))
+
+
+def pin_and_seed(auto_lock_s: int) -> Screen:
+    """Everything about PIN and seed."""
+    return Screen(
+        id="pin-and-seed",
+        title="PIN and seed",
+        items=(
+            ChoiceList(
+                (
+                    Choice(AUTO_LOCK, "Lock by itself", after(auto_lock_s)),
+                    Choice(CHANGE_PIN, "Change the PIN", "Asks for the present one"),
+                    Choice(SHOW_WORDS, "Show the seed words", "Asks for the PIN"),
+                )
+            ),
+            ChoiceList((Choice(ERASE, "Erase the device", "Removes the seed for good"),)),
+        ),
+        buttons=(_back(),),
+    )
+
+
+def after(seconds: int) -> str:
+    """Return a time without a touch in words."""
+    minutes = seconds // 60
+    return f"After {minutes} minute{'' if minutes == 1 else 's'}"
+
+
+def auto_lock(chosen_s: int) -> Screen:
+    """Choose when the device locks itself."""
+    choices = tuple(
+        Choice(f"after:{seconds}", after(seconds), selected=seconds == chosen_s)
+        for seconds in AUTO_LOCK_CHOICES_S
+    )
+    return Screen(
+        id="auto-lock",
+        title="Lock by itself",
+        items=(_muted("Without a touch for this time, the device locks."), ChoiceList(choices)),
+        buttons=(_back(),),
+    )
+
+
+def chosen_auto_lock(action: str) -> int | None:
+    """Return the seconds that a choice of `auto_lock` stands for."""
+    number = action.removeprefix("after:")
+    return int(number) if action.startswith("after:") and number.isdigit() else None
+
+
+def check_pin(purpose: str, note: str = "") -> Screen:
+    """Ask for the PIN again, for a fixed purpose of the system's own (U-12)."""
+    text = Text(note, style=TextStyle.WARNING) if note else Text(purpose)
+    return Screen(
+        id="check-pin",
+        title="Your PIN",
+        items=(text, Keypad(KeypadPurpose.PIN, min_length=MIN_PIN)),
+        buttons=(_back("Cancel"), Button(DONE, "Continue", style=ButtonStyle.PRIMARY)),
+    )
+
+
+def warn_words() -> Screen:
+    """Before the seed words are shown."""
+    return Screen(
+        id="warn-words",
+        title="Is nobody watching?",
+        items=(
+            Icon("warning", tone=Tone.WARNING),
+            Text("Whoever sees these words can take your coins, now or years from now."),
+            _muted("No app, no companion and no support ever needs them."),
+        ),
+        buttons=(_back("Cancel"), Button(OK, "I am alone", style=ButtonStyle.PRIMARY)),
+    )
+
+
+def show_words(words: Sequence[str]) -> Screen:
+    """The seed words, once more."""
+    return Screen(
+        id="show-words",
+        title="Your seed words",
+        items=(Words(tuple(words)), _muted("On paper, in this order. Never in a picture.")),
+        buttons=(Button(DONE, "Hide", style=ButtonStyle.PRIMARY),),
+    )
+
+
+def confirm_air_gap_off() -> Screen:
+    """Ask before radio and wire are allowed again."""
+    return Screen(
+        id="confirm-air-gap-off",
+        title="Leave the air gap?",
+        items=(
+            Icon("shield"),
+            Text("Bluetooth, NFC and USB may work again, as their own switches say."),
+        ),
+        buttons=(
+            _back(),
+            Button(CONFIRM, "Hold to leave", style=ButtonStyle.PRIMARY, hold_ms=1200),
+        ),
+        confirm=True,
+    )
+
+
+def warn_erase() -> Screen:
+    """Before the last question."""
+    return Screen(
+        id="warn-erase",
+        title="Erase the device?",
+        items=(
+            Icon("warning", tone=Tone.DANGER),
+            Text("The seed, the PIN and everything that apps have stored go for good."),
+            Text(
+                "Your coins can then be reached only with the words on your paper.",
+                style=TextStyle.WARNING,
+            ),
+        ),
+        buttons=(_back("Keep it"), Button(OK, "Go on", style=ButtonStyle.DANGER)),
+    )
+
+
+def confirm_erase(fingerprint: str) -> Screen:
+    """The last question."""
+    return Screen(
+        id="confirm-erase",
+        title="Erase for good",
+        items=(
+            Row("Master fingerprint", fingerprint.upper()),
+            Text("There is no way back.", style=TextStyle.DANGER),
+        ),
+        buttons=(
+            _back("Keep it"),
+            Button(CONFIRM, "Hold to erase", style=ButtonStyle.DANGER, hold_ms=ERASE_HOLD_MS),
+        ),
+        confirm=True,
+    )
+
+
+def facts(
+    version: str,
+    fingerprint: str,
+    system: SystemInfo,
+    device: DeviceFacts,
+    chip: str,
+    storage: str,
+) -> Screen:
+    """What this device is made of, as measured."""
+    keeper = "Files and a counter" if device.sealing == "software" else device.sealing.upper()
+    memory = {"secret": "Hidden, locked", "locked": "Locked"}.get(device.memory, "Ordinary")
+    level = LEVELS.get(system.level, "Measured at start")
+    items: list[Item] = [
+        Row("primegap", version),
+        Row("Master fingerprint", fingerprint.upper()),
+        Row("Device", " ".join(_groups(device.device_id.upper()))),
+        Row("Isolation", level, tone=Tone.WARNING if system.level > 1 else Tone.PLAIN),
+        Row("Seed is kept by", keeper),
+        Row("Seed in memory", memory, tone=Tone.WARNING if memory == "Ordinary" else Tone.PLAIN),
+        Row("Bluetooth chip", chip),
+        Row("Stored by apps", storage),
+        Row("Erased so far", str(device.resets)),
+    ]
+    if device.limits:
+        items.append(Text(device.limits, style=TextStyle.WARNING))
+    items += [Row(f.feature, "Yes" if f.present else "No") for f in system.features]
+    items += [
+        Row(p.role.capitalize(), "Runs" if p.running else "Off", tone=Tone.MUTED)
+        for p in system.processes
+    ]
+    return Screen(
+        id="device-facts",
+        title="This device",
+        items=tuple(items),
+        buttons=(Button(OK, "OK", style=ButtonStyle.PRIMARY),),
+    )
+
+
+def _groups(text: str) -> list[str]:
+    return [text[i : i + 4] for i in range(0, len(text), 4)]
