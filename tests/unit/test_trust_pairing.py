@@ -717,7 +717,7 @@ async def test_nothing_of_an_erased_seed_lives_on(tmp_path: Path, radio: Radio) 
         assert new != old
         await device.press("leave", "leave")
         home = await device.wait("home")
-        assert "Pair companion" in str(home)
+        assert "Pair one" in str(home)
         await phone.close()
 
 

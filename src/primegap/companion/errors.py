@@ -44,7 +44,7 @@ class PairingCodeError(CompanionError):
     """The picture or text is not a pairing code."""
 
     code = "pairing-code"
-    hint = "This is not a pairing code. On the device, open Pair companion and scan what it shows."
+    hint = "This is not a pairing code. On the device, open Companion and scan what it shows."
 
 
 class PairingRefusedError(CompanionError):

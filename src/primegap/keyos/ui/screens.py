@@ -205,18 +205,18 @@ def home(link: LinkState) -> Screen:
         detail = "Connected" if link.connected else "Not connected"
         companion_tile = Choice(COMPANION, "Companion", detail, icon="phone")
     else:
-        companion_tile = Choice(PAIR, "Pair companion", "Show a code to scan", icon="phone")
+        companion_tile = Choice(PAIR, "Companion", "Pair one", icon="phone")
     return Screen(
         id="home",
         title="Home",
         items=(
             ChoiceList(
                 (
-                    Choice(APP + "bitcoin", "Bitcoin", "Receive, check, sign", icon="coin"),
+                    Choice(APP + "bitcoin", "Bitcoin", "Receive, sign", icon="coin"),
                     companion_tile,
-                    Choice(APP + "authenticator", "Authenticator", "Codes for logins", icon="key"),
-                    Choice(SECURITY, "Security", "Switches, PIN, seed", icon="shield"),
-                    Choice(APP + "settings", "Settings", "Time, permissions", icon="settings"),
+                    Choice(APP + "authenticator", "Authenticator", "Login codes", icon="key"),
+                    Choice(SECURITY, "Security", "PIN, switches", icon="shield"),
+                    Choice(APP + "settings", "Settings", "Time, grants", icon="settings"),
                 ),
                 tiles=True,
             ),
