@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from scripts.docs_page import cell, publish, summary
 
+from primegap.airgap import DEFAULT_DENSITY
 from primegap.apps.authenticator import screens as authenticator
 from primegap.apps.authenticator.otp import Account as Login
 from primegap.apps.authenticator.otp import OtpKind
@@ -160,6 +161,7 @@ SECTIONS: Final[tuple[tuple[str, str, ModuleType, tuple[str, ...]], ...]] = (
             "share_account",
             "review_payment",
             "signed_qr",
+            "adjust_qr",
         ),
     ),
 )
@@ -222,7 +224,8 @@ def samples() -> dict[str, Screen]:
         "problem": bitcoin.problem("Title", "Text"),
         "share_account": bitcoin.share_account(account, "01234567"),
         "review_payment": bitcoin.review_payment(_review(account), account),
-        "signed_qr": bitcoin.signed_qr("UR:CRYPTO-PSBT/SAMPLE", "Scan this"),
+        "signed_qr": bitcoin.signed_qr("UR:CRYPTO-PSBT/SAMPLE", 2, DEFAULT_DENSITY),
+        "adjust_qr": bitcoin.adjust_qr(DEFAULT_DENSITY, 250),
         "settings.menu": settings.menu(info, "2026-01-01 12:00"),
         "settings.set_time": settings.set_time(0, 0, 60),
         "settings.set_clock": settings.set_clock(0, 0, 60),

@@ -27,14 +27,13 @@ from primegap.keyos.ui.errors import ScreenError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from primegap.airgap import AirgapError, Dialect, Received
+    from primegap.airgap import AirgapError, Received
     from primegap.bitcoin.review_values import Review
     from primegap.keyos.process import Process
     from primegap.keyos.ui.screen import Screen
 
 ACCOUNT: Final = 0
 ACCOUNT_NAME: Final = "Account 1"
-FRAME_PERIOD_S: Final = 0.25
 RETRY_S: Final = 0.5
 MAX_CALLS: Final = 16  # calls of the companion worked on at the same time
 RESET_INTERNAL: Final = 3
@@ -172,7 +171,8 @@ class BitcoinApp:
             seeing.cancel()
 
     async def _sign_by_qr(self, account: Account) -> None:
-        from primegap.airgap import AirgapError
+        from primegap.airgap import AirgapError, TooLargeForQrError
+        from primegap.apps.bitcoin.showing import show_signed
 
         try:
             request = await self._scan_psbt()
@@ -184,7 +184,11 @@ class BitcoinApp:
         except (BitcoinError, AirgapError, KeyosError) as error:
             await self._present(screens.problem("Not signed", _hint(error)))
             return
-        await self._show_signed(signed, request.dialect)
+        assert self._memory is not None
+        try:
+            await show_signed(signed, request.dialect, self._memory, self._present, self._update)
+        except (TooLargeForQrError, StorageError) as error:
+            await self._present(screens.problem("Signed, not shown", error.hint))
 
     async def _scan_psbt(self) -> Received | None:
         """Read a PSBT in any dialect, animated or not; None when the person cancelled.
@@ -215,22 +219,6 @@ class BitcoinApp:
             return reader.result
         finally:
             leaving.cancel()
-
-    async def _show_signed(self, psbt: bytes, dialect: Dialect) -> None:
-        """Show the signed PSBT as an endless animation until the person is done."""
-        from primegap.airgap import DEFAULT_DENSITY, Animation
-
-        animation = Animation.answer(dialect, psbt, DEFAULT_DENSITY)
-        caption = "Scan this with the companion"
-        first = screens.signed_qr(animation.next_frame(), caption)
-        done = asyncio.ensure_future(self._present(first))
-        try:
-            while not done.done():
-                await asyncio.wait((done,), timeout=FRAME_PERIOD_S)
-                if not done.done():
-                    await self._update(screens.signed_qr(animation.next_frame(), caption))
-        finally:
-            done.cancel()
 
     # -- signing --------------------------------------------------------------------------------
 

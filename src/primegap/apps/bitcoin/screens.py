@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from primegap.airgap import DEFAULT_DENSITY
+from primegap.airgap.density import DENSITIES, Density
+from primegap.apps.bitcoin.store import FRAME_PERIODS_MS
 from primegap.bitcoin.amounts import format_fee_rate
 from primegap.bitcoin.review_values import (
     ChangeOutput,
@@ -46,7 +47,31 @@ DONE: Final = "done"
 OK: Final = "ok"
 CONFIRM: Final = "confirm"
 REJECT: Final = "reject"
+ADJUST: Final = "adjust"
+BACK: Final = "back"
+DOTS: Final = "dots"
+PERIOD: Final = "period"
 HOLD_MS: Final = 1500
+PERIODS: Final = dict(
+    zip(
+        FRAME_PERIODS_MS,
+        (
+            "Short: eight a second",
+            "Four a second",
+            "Long: two a second",
+            "Very long: one a second",
+        ),
+        strict=True,
+    )
+)
+"Milliseconds for which a code of an animation is shown, and their names."
+_DENSITY_NAMES: Final = (
+    "Largest: the easiest to read",
+    "Large",
+    "Middle",
+    "Small",
+    "Smallest: the quickest",
+)
 _STYLES: Final = {
     Severity.NOTICE: TextStyle.MUTED,
     Severity.CAUTION: TextStyle.WARNING,
@@ -211,11 +236,38 @@ def _output(output: ReviewedOutput, review: Review) -> list[Item]:
             return []  # after the fee, once it is clear what leaves
 
 
-def signed_qr(part: str, caption: str) -> Screen:
+def signed_qr(part: str, frames: int, density: Density) -> Screen:
     """One frame of the signed PSBT."""
+    adjust = (Button(ADJUST, "Adjust"),) if frames > 1 else ()
     return Screen(
         id="signed-qr",
         title="Signed",
-        items=(Qr(part, caption, min_version=DEFAULT_DENSITY.qr_version),),
-        buttons=(Button(DONE, "Done", style=ButtonStyle.PRIMARY),),
+        items=(
+            Qr(
+                part,
+                "Scan this with the companion",
+                min_version=density.qr_version if frames > 1 else 1,
+            ),
+        ),
+        buttons=(*adjust, Button(DONE, "Done", style=ButtonStyle.PRIMARY)),
+    )
+
+
+def adjust_qr(density: Density, period_ms: int) -> Screen:
+    """How the animation is shown; each choice goes on to its next value."""
+    dots = _DENSITY_NAMES[DENSITIES.index(density)]
+    return Screen(
+        id="adjust-qr",
+        title="How the code is shown",
+        items=(
+            Text("A camera that does not read it needs larger dots, or more time."),
+            ChoiceList(
+                (
+                    Choice(DOTS, "Size of the dots", dots, icon="qr"),
+                    Choice(PERIOD, "Time for each code", PERIODS[period_ms]),
+                )
+            ),
+            Text("Touch a line to change it.", style=TextStyle.MUTED),
+        ),
+        buttons=(Button(BACK, "Back"),),
     )

@@ -6,13 +6,21 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from primegap.airgap.density import (
+    DEFAULT_DENSITY,
+    DEFAULT_FRAME_PERIOD_MS,
+    DENSITIES,
+    Density,
+)
 from primegap.files import StorageError
 from primegap.keyos.storage import UnreadableError
 
 if TYPE_CHECKING:
     from primegap.keyos.storage import SealedFile
 
-FORMAT: Final = 1
+FORMAT: Final = 2
+FRAME_PERIODS_MS: Final = (125, 250, 500, 1000)
+"Between which a person chooses."
 MAX_SIGNED: Final = 16  # answers kept for a companion that was gone when the person had signed
 MAX_SIGNED_BYTES: Final = 1 << 20  # of all of them; the whole file stays far below its limit
 
@@ -30,6 +38,10 @@ class Memory:
     "Number of the pairing, hex, that `signed` was asked for by."
     signed: dict[str, str] = field(default_factory=dict, repr=False)
     "Digest of the review -> signed PSBT, both hex; the oldest first."
+    density: Density = DEFAULT_DENSITY
+    "Of the codes in which a signed payment is shown."
+    period_ms: int = DEFAULT_FRAME_PERIOD_MS
+    "How long each of them is shown."
 
     @classmethod
     def load(cls, file: SealedFile) -> Memory:
@@ -55,8 +67,10 @@ class Memory:
                     bytes.fromhex(k).hex(): bytes.fromhex(v).hex()
                     for k, v in stored["signed"].items()
                 },
+                next(density for density in DENSITIES if density.name == stored["density"]),
+                next(ms for ms in FRAME_PERIODS_MS if ms == stored["period_ms"]),
             )
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, StopIteration) as error:
             raise UnreadableError("the Bitcoin app's state is damaged") from error
 
     def save(self) -> None:
@@ -67,6 +81,8 @@ class Memory:
             "sequence": self.sequence,
             "signed_for": self.signed_for,
             "signed": self.signed,
+            "density": self.density.name,
+            "period_ms": self.period_ms,
         }
         self.file.write(json.dumps(content).encode())
 

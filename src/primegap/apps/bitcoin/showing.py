@@ -1,0 +1,83 @@
+"""Showing a signed payment as an animation, as dense and as fast as the person's reader likes."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING, TypeVar
+
+from primegap.airgap import DENSITIES, Animation, Density, TooLargeForQrError
+from primegap.apps.bitcoin import screens
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from primegap.airgap import Dialect
+    from primegap.apps.bitcoin.store import Memory
+    from primegap.keyos.ui.screen import Screen
+
+    Present = Callable[[Screen], Awaitable[str]]
+    Update = Callable[[Screen], Awaitable[None]]
+
+
+T = TypeVar("T")
+
+
+def fitting(dialect: Dialect, psbt: bytes, wanted: Density) -> tuple[Animation, Density]:
+    """Return the animation at the density that is wanted, or at the next denser one that holds it.
+
+    Raises:
+        TooLargeForQrError: no density holds it.
+    """
+    *lighter, densest = DENSITIES[DENSITIES.index(wanted) :]
+    for density in lighter:
+        with contextlib.suppress(TooLargeForQrError):
+            return Animation.answer(dialect, psbt, density), density
+    return Animation.answer(dialect, psbt, densest), densest
+
+
+async def show_signed(
+    psbt: bytes, dialect: Dialect, memory: Memory, present: Present, update: Update
+) -> None:
+    """Show frame after frame until the person is done; density and speed are remembered.
+
+    Raises:
+        TooLargeForQrError: it does not fit codes.
+    """
+    while True:
+        animation, density = fitting(dialect, psbt, memory.density)
+        pressed = await _animate(animation, density, memory.period_ms, present, update)
+        if pressed != screens.ADJUST:
+            return
+        while True:
+            match await present(screens.adjust_qr(density, memory.period_ms)):
+                case screens.DOTS:
+                    density = after(density, DENSITIES)
+                    memory.density = density
+                case screens.PERIOD:
+                    memory.period_ms = after(memory.period_ms, tuple(screens.PERIODS))
+                case _:
+                    break
+            memory.save()
+
+
+def after(value: T, values: tuple[T, ...]) -> T:
+    """Return what comes after a value; the first one after the last."""
+    return values[(values.index(value) + 1) % len(values)]
+
+
+async def _animate(
+    animation: Animation, density: Density, period_ms: int, present: Present, update: Update
+) -> str:
+    def frame() -> Screen:
+        return screens.signed_qr(animation.next_frame(), animation.frames_count, density)
+
+    pressed = asyncio.ensure_future(present(frame()))
+    try:
+        while not pressed.done():
+            await asyncio.wait((pressed,), timeout=period_ms / 1000)
+            if not pressed.done() and animation.frames_count > 1:
+                await update(frame())
+        return pressed.result()
+    finally:
+        pressed.cancel()
