@@ -8,6 +8,7 @@ compared.
 from __future__ import annotations
 
 import inspect
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from scripts.docs_page import cell, publish, summary
@@ -24,10 +25,15 @@ from primegap.bitcoin.keys import account_key
 from primegap.bitcoin.networks import Network
 from primegap.bitcoin.review_values import ChangeOutput, ExternalOutput, Review
 from primegap.bitcoin.scripts import ScriptType
+from primegap.keyos.api.apps import AppInfo, AppList, PublisherInfo, PublisherList
 from primegap.keyos.api.core import SwitchInfo, SystemInfo
 from primegap.keyos.api.link import LinkState
 from primegap.keyos.api.permissions import Grant
 from primegap.keyos.api.security import DeviceFacts
+from primegap.keyos.app_manager import screens as app_manager
+from primegap.keyos.app_manager.policy import Plan
+from primegap.keyos.app_manager.registry import InstalledApp
+from primegap.keyos.core.builtin import builtin_manifests
 from primegap.keyos.manifest import CATALOGUE
 from primegap.keyos.ui import screens as system
 from primegap.keyos.ui import screens_device as device
@@ -118,6 +124,21 @@ SECTIONS: Final[tuple[tuple[str, str, ModuleType, tuple[str, ...]], ...]] = (
         ),
     ),
     (
+        "Installed apps",
+        "`home` → `apps` → `installed-app`, `publishers`. An app that a computer offers, while "
+        "developer mode is on, is asked for wherever the person is on the unlocked device: "
+        "`accept-publisher` for a publisher not seen before, then `install-app` or `update-app`. "
+        "`app:app-…` on `home` opens an installed app.",
+        system,
+        ("apps", "installed_app", "publishers", "publisher"),
+    ),
+    (
+        "Changing what is installed",
+        "The questions that the app manager asks. Each is a confirmation.",
+        app_manager,
+        ("developer_mode", "accept_publisher", "install", "remove"),
+    ),
+    (
         "Permissions",
         "`ask-permission` comes when an installed app first does something that has to be granted. "
         "It waits its turn among the confirmations, and never shows on a locked device.",
@@ -187,6 +208,26 @@ def samples() -> dict[str, Screen]:
     counted = Login(OtpKind.HOTP, "Bank", "me", bytes(20))
     account = Account.from_key(account_key(bytes(16), Network.REGTEST, 0), Network.REGTEST)
     address = account.address(Keychain.EXTERNAL, 0)
+    app = InstalledApp(
+        app_id=bytes(16),
+        sha256=bytes(32),
+        fingerprint=bytes(32),
+        identifier="sample",
+        name="Sample",
+        description="Does something.",
+        version="1.0.0",
+        publisher="Publisher",
+        subgroups=("ui-and-input.app-surface",),
+    )
+    plan = Plan(
+        app=app, manifest=builtin_manifests()[0], certificate=b"", new_publisher=True, replaces=None
+    )
+    installed = AppList(
+        1,
+        False,
+        (AppInfo(bytes(16), "app-sample", "Sample", "", "1.0.0", "Publisher", bytes(32)),),
+    )
+    publishers = PublisherList((PublisherInfo(bytes(32), "Publisher", 0, 1),))
     return {
         "welcome": system.welcome(),
         "pin_entry": system.pin_entry("Choose a PIN", "At least 6 digits."),
@@ -198,8 +239,17 @@ def samples() -> dict[str, Screen]:
         "quiz": system.quiz(0, ["abandon", "ability", "able", "about"]),
         "working": system.working("Working"),
         "message": system.message("Title", "Text", good=True),
-        "home": system.home(alone),
-        "home, paired": system.home(paired),
+        "home": system.home(alone, installed),
+        "home, paired": system.home(paired, installed),
+        "apps": system.apps(installed),
+        "installed_app": system.installed_app(installed.apps[0]),
+        "publishers": system.publishers(publishers),
+        "publisher": system.publisher(publishers.publishers[0]),
+        "accept_publisher": app_manager.accept_publisher("Publisher", bytes(32)),
+        "install": app_manager.install(plan),
+        "install, update": app_manager.install(replace(plan, replaces=plan.app)),
+        "remove": app_manager.remove(plan.app),
+        "developer_mode": app_manager.developer_mode(),
         "ask_permission": system.ask_permission("An app", CATALOGUE["peripherals.camera-use"]),
         "pairing": system.pairing("primegap:pair?i=SAMPLE"),
         "confirm_pairing": system.confirm_pairing("Companion", "0123-4567"),

@@ -129,6 +129,7 @@ class Bench(Supervisor):
                 "ui": Supply(config=config),
                 "bitcoin": Supply(config=config),
                 "link": Supply(config={"version": "1"}),
+                "app-manager": Supply(config={"version": "0.1.0"}),
                 "radio": Supply(),
             },
         )
@@ -352,6 +353,7 @@ def quick_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("primegap.keyos.ui.screens.HOLD_MS", 500)
     monkeypatch.setattr("primegap.keyos.ui.service.MIN_SIGNING_HOLD_MS", 500)
     monkeypatch.setattr("primegap.apps.bitcoin.screens.HOLD_MS", 500)
+    monkeypatch.setattr("primegap.keyos.app_manager.screens.HOLD_MS", 500)
     monkeypatch.setattr("primegap.device.panel.automation.GUARD_S", 0.1)
     monkeypatch.setattr("primegap.device.panel.automation.HOLD_MARGIN_S", 0.05)
 

@@ -170,7 +170,10 @@ class AdmitApp(Request):
 
 @dataclass(frozen=True, slots=True)
 class RemoveApp(Request):
-    """End an installed app and forget its manifest. Its folder is the caller's business."""
+    """End an installed app and forget its manifest; its folder stays for its next version.
+
+    Refused with DENIED when another installed app names its server.
+    """
 
     server: ClassVar[str] = SERVER
     message_id: ClassVar[int] = 7
@@ -221,6 +224,21 @@ class NextAppEvent(Request):
     server: ClassVar[str] = SERVER
     message_id: ClassVar[int] = 10
     reply: ClassVar[type[Message]] = AppEvent
+
+
+@dataclass(frozen=True, slots=True)
+class EraseApp(Request):
+    """Do as RemoveApp does, and erase the app's folder; answers when nothing is left of it (A-8).
+
+    An app that is not known any more is no error: what was interrupted can be done again.
+    """
+
+    server: ClassVar[str] = SERVER
+    message_id: ClassVar[int] = 11
+
+    app_id: bytes
+    role: str
+    "Begins with `app-`: the name of its folder."
 
 
 # -- permissions -----------------------------------------------------------------------------------

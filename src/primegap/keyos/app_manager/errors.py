@@ -78,6 +78,13 @@ class PermissionRefusedError(AppError):
     hint = "The app asks for something that installed apps cannot have."
 
 
+class NeededError(AppError):
+    """Another installed app exchanges messages with this one."""
+
+    code = "app-needed"
+    hint = "Another installed app works together with this one. Remove that one first."
+
+
 class TooManyAppsError(AppError):
     """There is no room for another app or publisher."""
 

@@ -12,6 +12,7 @@ from primegap.keyos.api.core import (
     AdmitApp,
     AnswerPermissionRequest,
     AppEvent,
+    EraseApp,
     FeatureInfo,
     FirstScreen,
     GetSystemInfo,
@@ -165,6 +166,8 @@ class CoreServer:
                 self._admit(_decode(AdmitApp, frame, fds))
             case RemoveApp.message_id:
                 await self._remove(_decode(RemoveApp, frame, fds).app_id)
+            case EraseApp.message_id:
+                await self._erase(_decode(EraseApp, frame, fds))
             case LaunchApp.message_id:
                 app_id = frame.words[0].to_bytes(8, "big") + frame.words[1].to_bytes(8, "big")
                 await self._launch(app_id, fds[0] if fds else None)
@@ -254,6 +257,22 @@ class CoreServer:
             raise RequestError(Status.DENIED, str(error)) from error
         supervisor.forget_quota(role)
         supervisor.switchboard.server_removed(servers)
+
+    async def _erase(self, request: EraseApp) -> None:
+        supervisor = self._supervisor
+        if not request.role.startswith(ROLE_PREFIX) or not ROLE_NAME.fullmatch(request.role):
+            raise RequestError(Status.DENIED, "not the folder of an installed app")
+        role = supervisor.table.role_of(request.app_id)
+        if role is not None:
+            if role != request.role or not self._is_installed(role):
+                raise RequestError(Status.DENIED, "that is another app's folder")
+            await self._remove(request.app_id)
+        elif request.role in supervisor.table.manifests:
+            raise RequestError(Status.DENIED, "that is another app's folder")
+        try:
+            await supervisor.erase_folder(request.role)
+        except OSError as error:
+            raise RequestError(Status.FAILED, "cannot be erased") from error
 
     async def _launch(self, app_id: bytes, image: int | None) -> None:
         supervisor = self._supervisor

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from primegap.files import StorageError
 from primegap.keyos.channel import channel_pair
+from primegap.keyos.core.folders import erase_tree
 from primegap.keyos.core.measure import NOT_MEASURED, measure
 from primegap.keyos.core.order import Runtime, launch_order
 from primegap.keyos.core.quota import CHECK_INTERVAL_S, Quotas
@@ -261,6 +262,18 @@ class Supervisor:
             for path in [folder, *folder.rglob("*")]:
                 os.chown(path, uid, uid, follow_symlinks=False)
         return folder
+
+    async def erase_folder(self, role: str) -> None:
+        """Erase the folder of an app that is gone; what an interruption left goes too.
+
+        Raises:
+            OSError: something of it stays.
+        """
+        folder, doomed = self._data / role, self._data / f"{role}.erased"
+        if folder.is_dir() and not doomed.exists():
+            folder.rename(doomed)  # from here on the app has no data, whatever happens
+        await asyncio.to_thread(erase_tree, doomed)
+        await asyncio.to_thread(erase_tree, folder)
 
     def _uid(self, manifest: Manifest) -> int | None:
         """User id of a process when core runs as root: one for each app id, for ever."""

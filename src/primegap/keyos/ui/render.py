@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from primegap.keyos.ui.view import StatusBar, ViewState
 
 DEVELOPMENT_TEXT: Final = "DEVELOPMENT DEVICE – automation on"
+DEVELOPER_MODE_TEXT: Final = "DEVELOPER MODE"
 SYSTEM_NAME: Final = "System"
 
 _RUNNER: Final = 0.3  # length of the piece that runs along a bar
@@ -322,15 +323,13 @@ _BLUETOOTH_LOOKS: Final = {
 def _status_bar(canvas: _Canvas, app: str | None, status: StatusBar) -> None:
     """Draw who shows the screen, the state of the device, and the development banner on top."""
     middle = STATUS_HEIGHT // 2
-    if status.development:
+    banner = _banner(status)
+    if banner:
         band = Rect.of(0, 0, WIDTH, theme.DEVELOPMENT_HEIGHT)
         canvas.fill(band, Ink.WARNING)
-        across = width(DEVELOPMENT_TEXT, theme.DEVELOPMENT)
+        across = width(banner, theme.DEVELOPMENT)
         rect = Rect.of((WIDTH - across) // 2, 0, across, theme.DEVELOPMENT.line)
-        canvas.text(
-            TextPart(rect, DEVELOPMENT_TEXT, theme.DEVELOPMENT, Ink.PRINT),
-            Ink.PRINT,
-        )
+        canvas.text(TextPart(rect, banner, theme.DEVELOPMENT, Ink.PRINT), Ink.PRINT)
         middle = (STATUS_HEIGHT + theme.DEVELOPMENT_HEIGHT) // 2
     icon_top = middle - _STATUS_ICON // 2
     # The system's own screens carry the shield: an app cannot show it here.
@@ -368,6 +367,15 @@ def _air_gap(canvas: _Canvas, right: int, middle: int) -> int:
     canvas.rounded(rect.inset(1), 12, Ink.ACCENT_SURFACE)
     _status_text(canvas, AIR_GAP_TEXT, theme.STATUS, Ink.ACCENT, rect.left + 10, middle)
     return rect.left
+
+
+def _banner(status: StatusBar) -> str:
+    parts = []
+    if status.development:
+        parts.append(DEVELOPMENT_TEXT)
+    if status.developer_mode:
+        parts.append(DEVELOPER_MODE_TEXT)
+    return " · ".join(parts)
 
 
 def _status_text(canvas: _Canvas, text: str, face: Face, ink: Ink, x: int, middle: int) -> None:

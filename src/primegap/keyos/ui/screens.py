@@ -24,6 +24,7 @@ from primegap.keyos.ui.screen import (
     Screen,
     Text,
     TextStyle,
+    Toggle,
     Words,
     untrusted,
 )
@@ -32,9 +33,10 @@ from primegap.keyos.ui.stage import Rank
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from primegap.keyos.api.apps import AppInfo, AppList, PublisherInfo, PublisherList
     from primegap.keyos.api.link import LinkState
     from primegap.keyos.manifest import Subgroup
-    from primegap.keyos.ui.screen import Label
+    from primegap.keyos.ui.screen import Item, Label
 
 START: Final = "start"
 DONE: Final = "done"
@@ -47,6 +49,12 @@ NO_DICE: Final = "no-dice"
 PAIR: Final = "pair"
 COMPANION: Final = "companion"
 SECURITY: Final = "security"
+APPS: Final = "apps"
+PUBLISHERS: Final = "publishers"
+DEVELOPER: Final = "developer"
+REMOVE: Final = "remove"
+INSTALLED: Final = "installed:"
+PUBLISHER: Final = "publisher:"
 LOCK: Final = "lock"
 UNPAIR: Final = "unpair"
 ALWAYS: Final = "always"
@@ -199,8 +207,8 @@ def message(title: str, text: Label, *, good: bool) -> Screen:
     )
 
 
-def home(link: LinkState) -> Screen:
-    """Home."""
+def home(link: LinkState, installed: AppList) -> Screen:
+    """Home: the system's own apps, those that were installed, and what belongs to the device."""
     if link.paired:
         detail = "Connected" if link.connected else "Not connected"
         companion_tile = Choice(COMPANION, "Companion", detail, icon="phone")
@@ -217,11 +225,92 @@ def home(link: LinkState) -> Screen:
                     Choice(APP + "authenticator", "Authenticator", "Login codes", icon="key"),
                     Choice(SECURITY, "Security", "PIN, switches", icon="shield"),
                     Choice(APP + "settings", "Settings", "Time, grants", icon="settings"),
+                    Choice(APPS, "Apps", "Installed apps", icon="qr"),
+                    *(_tile(app) for app in installed.apps),
                 ),
                 tiles=True,
             ),
         ),
         buttons=(Button(LOCK, "Lock", style=ButtonStyle.SECONDARY),),
+    )
+
+
+def _tile(app: AppInfo) -> Choice:
+    """A tile of an installed app: name and publisher are its publisher's words."""
+    return Choice(
+        APP + app.role, untrusted(app.name, MAX_APP_NAME_CHARS), untrusted(f"by {app.publisher}")
+    )
+
+
+def apps(installed: AppList) -> Screen:
+    """What is installed, and whether a computer may offer more."""
+    items: list[Item] = []
+    if installed.apps:
+        items.append(
+            ChoiceList(
+                tuple(
+                    Choice(
+                        INSTALLED + app.role,
+                        untrusted(app.name, MAX_APP_NAME_CHARS),
+                        untrusted(f"{app.version} by {app.publisher}"),
+                    )
+                    for app in installed.apps
+                )
+            )
+        )
+    else:
+        items.append(Text("No apps are installed."))
+    items += [
+        ChoiceList((Choice(PUBLISHERS, "Publishers", "Whose apps may run here"),)),
+        Toggle(DEVELOPER, "Developer mode", on=installed.developer),
+        _muted("A connected computer may then offer apps. Each one is asked for on this screen."),
+    ]
+    return Screen(id="apps", title="Apps", items=tuple(items), buttons=(_back(),))
+
+
+def installed_app(app: AppInfo) -> Screen:
+    """One installed app."""
+    items: list[Item] = [
+        Row("App", untrusted(app.name, MAX_APP_NAME_CHARS)),
+        Row("Version", app.version),
+        Row("Publisher", untrusted(app.publisher)),
+        Code("Fingerprint", app.fingerprint.hex()),
+    ]
+    if app.description:
+        items.append(Text(untrusted(app.description), style=TextStyle.MUTED))
+    return Screen(
+        id="installed-app",
+        title="Installed app",
+        items=tuple(items),
+        buttons=(_back(), Button(REMOVE, "Remove", style=ButtonStyle.DANGER)),
+    )
+
+
+def publishers(listed: PublisherList) -> Screen:
+    """Publishers that were accepted."""
+    choices = tuple(
+        Choice(
+            PUBLISHER + publisher.fingerprint.hex()[:32],
+            untrusted(publisher.name),
+            f"{publisher.fingerprint.hex()[:8]}…, {publisher.apps} installed",
+        )
+        for publisher in listed.publishers
+    )
+    item = ChoiceList(choices) if choices else Text("No publisher was accepted yet.")
+    return Screen(id="publishers", title="Publishers", items=(item,), buttons=(_back(),))
+
+
+def publisher(one: PublisherInfo) -> Screen:
+    """One publisher."""
+    return Screen(
+        id="publisher",
+        title="Publisher",
+        items=(
+            Row("Calls itself", untrusted(one.name)),
+            Code("Fingerprint", one.fingerprint.hex()),
+            Text("Removed, its apps stay with their data, and do not start any more."),
+        ),
+        buttons=(_back(), Button(REMOVE, "Remove", style=ButtonStyle.DANGER)),
     )
 
 

@@ -11,7 +11,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from primegap.keyos.api import link, security, ui
+from primegap.keyos.api import apps, link, security, ui
 from primegap.keyos.errors import ChannelClosedError, KeyosError, RequestError, Status
 from primegap.keyos.manifest import CATALOGUE
 from primegap.keyos.messages import Empty
@@ -85,6 +85,7 @@ class UiService:
         self._display = Display(
             process, self._stage, self._status, screens.working("Starting the device")
         )
+        self._builtin: dict[bytes, tuple[str, str]] = {}
         self._names: dict[bytes, tuple[str, str]] = {}
         self._apps: dict[bytes, App] = {}
         self._foreground = b""
@@ -100,12 +101,14 @@ class UiService:
         """Run for as long as the process lives."""
         from primegap.keyos.core.builtin import builtin_manifests
 
-        self._names = {m.app_id: (m.role, m.name) for m in builtin_manifests()}
+        self._builtin = {m.app_id: (m.role, m.name) for m in builtin_manifests()}
+        self._names = dict(self._builtin)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._display.draw())
             tasks.create_task(self._display.watch_touches())
             tasks.create_task(tell_first_screen(self._process, self._display))
             tasks.create_task(self._follow_link())
+            tasks.create_task(self._follow_apps())
             tasks.create_task(self._follow_lock())
             tasks.create_task(self._lock_when_idle())
             tasks.create_task(self._run_flows())
@@ -172,6 +175,31 @@ class UiService:
                 self._changed()
             await asyncio.sleep(NEWS_PAUSE_S)
 
+    async def _follow_apps(self) -> None:
+        """Keep the home screen, and the names that apps are shown under, up to date."""
+        await self._display.first_frame.wait()
+        version = -1
+        while True:
+            try:
+                listed = await self._process.call(apps.WaitApps(version), apps.AppList)
+            except KeyosError:
+                await asyncio.sleep(RETRY_S)  # the app manager restarts
+                version = -1
+                continue
+            version = listed.version
+            self._context.apps = listed
+            # The system's own names come last: no list can take one of them.
+            installed = {app.app_id: (app.role, app.name) for app in listed.apps}
+            self._names = installed | self._builtin
+            self._apps = {
+                app_id: app for app_id, app in self._apps.items() if app_id in self._names
+            }
+            for app_id, app in self._apps.items():
+                app.name = self._names[app_id][1]
+            self._context.link_changed()
+            self._changed()
+            await asyncio.sleep(NEWS_PAUSE_S)
+
     def _changed(self) -> None:
         self._display.refresh()
 
@@ -191,6 +219,7 @@ class UiService:
             air_gap=context.air_gap,
             locked=context.lock.onboarded and not context.lock.unlocked,
             development=self._process.development,
+            developer_mode=context.apps.developer,
         )
 
     # -- apps -----------------------------------------------------------------------------------

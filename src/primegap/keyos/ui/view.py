@@ -62,6 +62,8 @@ class StatusBar:
     battery_percent: int | None = None
     development: bool = False
     "Draws the banner of a development device over everything."
+    developer_mode: bool = False
+    "Developer mode is on; the same banner says so (A-9)."
 
     def __post_init__(self) -> None:
         if self.clock is not None:

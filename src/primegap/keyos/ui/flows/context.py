@@ -8,7 +8,7 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from primegap.keyos.api import core, link, security
+from primegap.keyos.api import apps, core, link, security
 from primegap.keyos.errors import KeyosError, RequestError
 from primegap.keyos.ui import screens
 from primegap.keyos.ui.preferences import Preferences
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from primegap.keyos.ui.text import Label
 
 NO_LINK = link.LinkState(0, "off", False, "", False, "", False)
+NO_APPS = apps.AppList(-1, False, ())
 UNKNOWN = security.SecurityState(False, False, 10, "", 0)
 
 
@@ -38,6 +39,7 @@ class Context:
     preferences: Preferences = field(default_factory=Preferences)
     lock: security.SecurityState = UNKNOWN
     link: link.LinkState = NO_LINK
+    apps: apps.AppList = NO_APPS
     system: core.SystemInfo | None = None
     "What core said last: processes and switches."
     idle_news: asyncio.Event = field(default_factory=asyncio.Event)
@@ -123,7 +125,7 @@ class Context:
         return self.system
 
     def link_changed(self) -> None:
-        """Wake who waits for news of the link."""
+        """Wake who waits for news of the link or of what is installed."""
         self.link_news.set()
         self.link_news = asyncio.Event()
 

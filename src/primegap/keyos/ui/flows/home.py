@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from primegap.keyos.api import link
 from primegap.keyos.errors import KeyosError
 from primegap.keyos.ui import screens
+from primegap.keyos.ui.flows.apps import manage_apps, start_installed
 from primegap.keyos.ui.flows.context import Context, reason
 from primegap.keyos.ui.flows.device import device
 from primegap.keyos.ui.stage import Rank
@@ -24,9 +25,10 @@ PAIRING_TIMEOUT_S: Final = 300.0  # a shown pairing code is a secret in plain si
 async def home(ui: Context, open_app: Callable[[str], None]) -> None:
     """Run the home screen for as long as the device is unlocked."""
     while ui.lock.unlocked:
-        choice = await ui.press_live(lambda: screens.home(ui.link), Rank.HOME)
+        choice = await ui.press_live(lambda: screens.home(ui.link, ui.apps), Rank.HOME)
         app = choice.removeprefix(screens.APP) if choice.startswith(screens.APP) else ""
         open_app(app)
+        await start_installed(ui, app)
         if choice == screens.LOCK:
             await ui.lock_device()
         elif not app:
@@ -43,6 +45,8 @@ async def _do(ui: Context, choice: str) -> None:
         await companion(ui)
     elif choice == screens.SECURITY:
         await device(ui)
+    elif choice == screens.APPS:
+        await manage_apps(ui)
 
 
 async def pair(ui: Context) -> None:
