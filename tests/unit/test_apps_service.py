@@ -60,8 +60,17 @@ def device(folder: Path) -> Any:
     return bench(folder, entries={ROLE: hello})
 
 
+async def tile(one: Bench, name: str) -> None:
+    """Press a tile of the home screen, on whichever page it is."""
+    await one.wait("home")
+    while one.panel.target(name) is None:
+        await one.press("page:next")
+    await one.press(name)
+
+
 async def developer_on(one: Bench) -> None:
-    await one.press("apps", "developer")
+    await tile(one, "apps")
+    await one.press("developer")
     await one.approve("developer-mode")
     await one.wait("apps")
     await one.press("back")
@@ -90,7 +99,7 @@ async def test_from_offer_to_removal(tmp_path: Path) -> None:
         listed = (await one.port.ask("list", b""))["apps"]
         assert [app["identifier"] for app in listed] == ["hello"]
 
-        await one.press(f"app:{ROLE}")
+        await tile(one, f"app:{ROLE}")
         assert (await one.wait("hello"))["app"] == "Hello"
         assert await refused(one, "install", UPDATE) == "app-running"
         await one.press("bye")
@@ -121,7 +130,7 @@ async def test_what_is_installed_outlives_a_restart_and_a_killed_app_manager(
         await developer_on(one)
         await install(one, HELLO, "accept-publisher", "install-app")
         one.kill("app-manager")
-        await one.press(f"app:{ROLE}")
+        await tile(one, f"app:{ROLE}")
         await one.wait("hello")
         one.kill("app-manager")  # the app goes on
         await one.press("bye")
@@ -129,14 +138,15 @@ async def test_what_is_installed_outlives_a_restart_and_a_killed_app_manager(
     async with device(tmp_path) as one:
         assert await refused(one, "list") == "device-locked"
         await one.unlock()
-        await one.press(f"app:{ROLE}")
+        await tile(one, f"app:{ROLE}")
         await one.wait("hello")
 
 
 async def test_the_person_says_no(tmp_path: Path) -> None:
     async with device(tmp_path) as one:
         await one.set_up()
-        await one.press("apps", "developer")
+        await tile(one, "apps")
+        await one.press("developer")
         await one.wait("developer-mode")
         await one.press("reject")
         await one.wait("message")
@@ -220,12 +230,13 @@ async def test_a_swapped_bundle_or_a_removed_publisher_does_not_start(tmp_path: 
         (file,) = (tmp_path / "app-manager" / "bundles").iterdir()
         for swapped in (signed_bundle(), HELLO[:5000] + b"x" + HELLO[5001:], b""):
             file.write_bytes(swapped)
-            await one.press(f"app:{ROLE}")
+            await tile(one, f"app:{ROLE}")
             await one.wait("message")
             assert ROLE not in one.running
             await one.press("ok")
         file.write_bytes(HELLO)
-        await one.press("apps", "publishers")
+        await tile(one, "apps")
+        await one.press("publishers")
         await one.wait("publishers")
         choice = next(
             target["id"]
@@ -234,13 +245,14 @@ async def test_a_swapped_bundle_or_a_removed_publisher_does_not_start(tmp_path: 
         )
         await one.press(choice, "remove")
         await one.wait("publishers")
-        await one.press("back", "back", f"app:{ROLE}")
+        await one.press("back", "back")
+        await tile(one, f"app:{ROLE}")
         await one.wait("message")
         assert ROLE not in one.running
         await one.press("ok")
         # The same app, offered again, makes its publisher known again.
         await install(one, HELLO, "accept-publisher", "update-app")
-        await one.press(f"app:{ROLE}")
+        await tile(one, f"app:{ROLE}")
         await one.wait("hello")
 
 
