@@ -11,8 +11,9 @@ from benchmarks.link_air import emulated, paced
 from benchmarks.link_cost import record_cost
 from benchmarks.link_goodput import goodput
 from benchmarks.link_setup import handshakes, memory
+from benchmarks.routed import routed_calls
 from benchmarks.strangers import flood
-from benchmarks.system import demo_steps, device_start
+from benchmarks.system import app_launch, demo_steps, device_start
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 CASES: dict[str, Callable[[], list[Figure]]] = {
     "device-start": device_start,
+    "app-launch": app_launch,
+    "routed-calls": routed_calls,
     "handshake": handshake,
     "sealing": sealing,
     "link-goodput": goodput,

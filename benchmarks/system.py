@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from primegap.device.launcher import DeviceSettings, start_device
 
 STARTS = 5
 DEMO_LIMIT_S = 60.0
+LAUNCHED = "camera"
 PLAIN_PROCESS = """
 from primegap.keyos.ui import screens
 from primegap.keyos.ui.render import render
@@ -34,13 +36,65 @@ def device_start() -> list[Figure]:
         plain.append(time.monotonic() - began)
     return [
         figure(
-            "device-first-screen",
+            "device-cold-start",
             statistics.median(ours),
             "s",
             "the same screen drawn by one plain process",
             statistics.median(plain),
         )
     ]
+
+
+def app_launch() -> list[Figure]:
+    """From the order to the moment when an app serves, against one bare interpreter."""
+    launches = []
+    for _ in range(STARTS):
+        with tempfile.TemporaryDirectory() as folder:
+            launches.append(_launch_s(Path(folder) / "device"))
+    bare = []
+    for _ in range(STARTS):
+        began = time.monotonic()
+        subprocess.run([sys.executable, "-I", "-S", "-c", "import asyncio"], check=True)
+        bare.append(time.monotonic() - began)
+    return [
+        figure(
+            "app-launch",
+            statistics.median(launches),
+            "s",
+            "start of an interpreter with the event loop, not isolated",
+            statistics.median(bare),
+        )
+    ]
+
+
+def _launch_s(data: Path) -> float:
+    """Kill the camera, which loads nothing of its own, and see how long its next life takes."""
+    device = start_device(
+        DeviceSettings(data=data, network="regtest", development=True),
+        journal=subprocess.DEVNULL,
+    )
+    try:
+        began: float | None = None
+        pid = 0
+        starts = 0
+        measured = False
+        for line in device.events:
+            event = json.loads(line)
+            measured |= event["event"] == "support"
+            if event.get("role") != LAUNCHED:
+                continue
+            if event["event"] == "process-started":
+                starts += 1
+                began = float(event["elapsed_s"])
+                pid = event["pid"]
+            elif event["event"] == "process-ready" and began is not None:
+                if measured and starts > 1:
+                    return float(event["elapsed_s"]) - began
+                os.kill(pid, 9)
+    finally:
+        device.process.terminate()
+        device.process.communicate()
+    raise RuntimeError("the device did not start")
 
 
 def _first_screen_s(data: Path) -> float:

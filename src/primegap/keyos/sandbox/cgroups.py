@@ -45,7 +45,7 @@ class Limits:
 
 
 LIMITS: Final[dict[str, Limits]] = {
-    "app": Limits(384 * MIB, 72, 20),
+    "app": Limits(384 * MIB, 72, 50),
     "radio": Limits(192 * MIB, 72, 50),
     "panel": Limits(512 * MIB, 72, 100),
     "service": Limits(512 * MIB, 72, 100),
