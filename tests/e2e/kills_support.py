@@ -370,6 +370,8 @@ class House:
             answer = self.run("pair", "--code", code)
         self.person.wants = ""
         self._wait_home("companion")
+        if any(text.startswith("pairing-rejected") for text in self.errors):
+            raise FailureError("the companion says that a person rejected what nobody rejected")
 
     def _wait_code(self, old: str) -> str:
         """Wait for a pairing code other than the one that was used up."""

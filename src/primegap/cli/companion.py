@@ -180,7 +180,8 @@ def accounts(options: Options, *, again: bool, as_json: bool) -> None:
     async def run() -> list[Any]:
         async with opened(options) as opened_companion:
             if again or not opened_companion.accounts():
-                say("Waiting for the device. Confirm there that it may share its account.")
+                if opened_companion.device is not None:
+                    say("Waiting for the device. Confirm there that it may share its account.")
                 await opened_companion.fetch_account()
             return opened_companion.accounts()
 

@@ -13,6 +13,7 @@ from primegap.companion.errors import (
     DeviceRefusedError,
     LinkLostError,
     NoAdapterError,
+    PairingLostError,
     PairingRefusedError,
     PairingRejectedError,
     RejectedError,
@@ -240,6 +241,7 @@ class DeviceLink:
             AdapterMissingError, NoAdapterError: there is nothing to look with.
             PairingRefusedError: it does not know the code.
             PairingRejectedError: the person said no.
+            PairingLostError: the link went down meanwhile.
         """
         driver, client = self._driver, self._client
         assert driver is not None
@@ -283,7 +285,11 @@ class DeviceLink:
             await client.request(
                 system.RequestPassportDetails, Empty(), timeout_s=APPROVAL_TIMEOUT_S
             )
-        except (PeerResetError, SessionEndedError, CallTimeoutError, NoSessionError) as error:
+        except (SessionEndedError, NoSessionError) as error:
+            if driver.peer is None:  # the device has taken the pairing back
+                raise PairingRejectedError("the pairing was rejected on the device") from error
+            raise PairingLostError("the link went down during the pairing") from error
+        except (PeerResetError, CallTimeoutError) as error:
             raise PairingRejectedError("the pairing was not confirmed on the device") from error
         device = PairedDevice(
             name=peer.name,

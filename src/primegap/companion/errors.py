@@ -58,10 +58,20 @@ class PairingRefusedError(CompanionError):
 
 
 class PairingRejectedError(CompanionError):
-    """The person said no on the device."""
+    """The person said no on the device, or nothing for too long."""
 
     code = "pairing-rejected"
-    hint = "The pairing was rejected on the device."
+    hint = "The pairing was not confirmed on the device. Nothing was shared."
+
+
+class PairingLostError(CompanionError):
+    """The link went down before the person had decided, or before the answer came."""
+
+    code = "pairing-lost"
+    hint = (
+        "The link to the device was lost during the pairing. If the device shows a companion now, "
+        "unpair it there. Then show a fresh code on the device and scan it again."
+    )
 
 
 class DeviceNotFoundError(CompanionError):
