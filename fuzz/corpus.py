@@ -95,8 +95,8 @@ def _keyos_messages() -> Iterator[bytes]:
 
 
 def _app_channels() -> Iterator[bytes]:
-    from primegap.keyos.between import Authority, Certificate, ChannelKey, Opening, Peer, Side
-    from primegap.keyos.between.handshake import accept
+    from primegap.keyos.between.certificate import Authority, Certificate, Side
+    from primegap.keyos.between.handshake import ChannelKey, Opening, Peer, accept
 
     authority = Authority(bytes)
     key = ChannelKey(lambda size: b"k" * size)

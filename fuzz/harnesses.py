@@ -469,9 +469,13 @@ def bundle_manifests() -> Harness:
 @harness
 def app_channels() -> Harness:
     """Certificates and handshakes between apps."""
-    from primegap.keyos.between import Authority, Certificate, ChannelKey, Opening, Peer, Side
-    from primegap.keyos.between.certificate import parse_certificate_untrusted
-    from primegap.keyos.between.handshake import accept
+    from primegap.keyos.between.certificate import (
+        Authority,
+        Certificate,
+        Side,
+        parse_certificate_untrusted,
+    )
+    from primegap.keyos.between.handshake import ChannelKey, Opening, Peer, accept
     from primegap.keyos.errors import ChannelBrokenError
 
     authority = Authority(bytes)

@@ -22,8 +22,9 @@ from primegap.device.launcher import DeviceSettings, start_device
 from primegap.keyos.core.builtin import builtin_table
 from primegap.quantumlink.identity import Identity
 from primegap.quantumlink.pairing import TOKEN_SIZE, PairingToken
-from primegap.quantumlink.secret import NeverSerialised, SecretBytes
+from primegap.quantumlink.secret import SecretBytes
 from primegap.quantumlink.suite import NATIVE as NATIVE_SUITE
+from primegap.secrecy import NeverSerialised
 
 SOURCE: Final = ROOT / "src/primegap"
 OUTSIDE: Final = ("cli", "companion", "demo", "regtest")

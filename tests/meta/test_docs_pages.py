@@ -19,7 +19,14 @@ DOCS = ROOT / "docs"
 PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("[a-z0-9]*.md")])
 OURS = [page for page in PAGES if DOCS / "spec" not in page.parents]
 "Pages about this program; those below docs/spec describe the formats."
-GENERATED = ("docs_cli", "docs_errors", "docs_guarantees", "docs_processes", "docs_screens")
+GENERATED = (
+    "docs_cli",
+    "docs_errors",
+    "docs_guarantees",
+    "docs_permissions",
+    "docs_processes",
+    "docs_screens",
+)
 TREE = ("src", "tests", "docs", "scripts", "benchmarks", "requirements", ".ci")
 MAX_PICTURE_BYTES = 250_000
 

@@ -14,23 +14,18 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
-from primegap.keyos.between import (
-    Authority,
-    CalleeChannel,
-    CallerChannel,
-    Certificate,
-    ChannelBrokenError,
-    ChannelKey,
-    ChannelUseError,
-    Opening,
-    Peer,
-    Side,
-    accept,
-)
 from primegap.keyos.between.answers import MAX_CHANNELS_PER_APP, AppAnswers
 from primegap.keyos.between.calls import MAX_CHANNELS, AppCalls, Certify
-from primegap.keyos.between.certificate import parse_certificate_untrusted, verify_certificate
-from primegap.keyos.errors import RequestError, Status
+from primegap.keyos.between.certificate import (
+    Authority,
+    Certificate,
+    Side,
+    parse_certificate_untrusted,
+    verify_certificate,
+)
+from primegap.keyos.between.channel import CalleeChannel, CallerChannel
+from primegap.keyos.between.handshake import ChannelKey, Opening, Peer, accept
+from primegap.keyos.errors import ChannelBrokenError, ChannelUseError, RequestError, Status
 from primegap.keyos.frame import Caller, Trust
 from primegap.keyos.manifest import OPEN_CHANNEL
 

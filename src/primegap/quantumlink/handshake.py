@@ -36,8 +36,9 @@ from primegap.quantumlink.messages import (
     parse_message_untrusted,
 )
 from primegap.quantumlink.records import HandshakeKind, HandshakeRecord
-from primegap.quantumlink.secret import NeverSerialised, SecretBytes
+from primegap.quantumlink.secret import SecretBytes
 from primegap.quantumlink.suite import Pattern
+from primegap.secrecy import NeverSerialised
 
 if TYPE_CHECKING:
     from typing import Self

@@ -14,9 +14,9 @@ from primegap.quantumlink.errors import (
 )
 from primegap.quantumlink.identity import PeerBundle, Qid
 from primegap.quantumlink.records import HandshakeKind, encode_handshake_record
-from primegap.quantumlink.secret import NeverSerialised
 from primegap.quantumlink.suite import Pattern
 from primegap.quantumlink.symmetric import SymmetricState
+from primegap.secrecy import NeverSerialised
 
 if TYPE_CHECKING:
     from primegap.quantumlink.identity import Identity

@@ -16,8 +16,9 @@ from primegap.quantumlink.errors import (
     LocalError,
     RemoteError,
 )
-from primegap.quantumlink.secret import NeverSerialised, SecretBytes
+from primegap.quantumlink.secret import SecretBytes
 from primegap.quantumlink.suite import Suite, suite_for_version
+from primegap.secrecy import NeverSerialised
 
 if TYPE_CHECKING:
     from primegap.quantumlink.kem import KemPrivateKey

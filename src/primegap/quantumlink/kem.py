@@ -11,7 +11,7 @@ import hashlib
 from typing import TYPE_CHECKING, Final, Protocol
 
 from primegap.quantumlink.errors import InvalidPayloadError, LocalError
-from primegap.quantumlink.secret import NeverSerialised
+from primegap.secrecy import NeverSerialised
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.mlkem import (

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Final, NewType, Self
 from primegap.quantumlink.codec import Reader
 from primegap.quantumlink.errors import InvalidDataError, LocalError
 from primegap.quantumlink.identity import MAX_NAME_BYTES, QID_SIZE, Qid, Rng
-from primegap.quantumlink.secret import NeverSerialised, SecretBytes
+from primegap.quantumlink.secret import SecretBytes
 from primegap.quantumlink.suite import Suite, suite_for_invite_version
+from primegap.secrecy import NeverSerialised
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -3,21 +3,9 @@
 from __future__ import annotations
 
 from hmac import compare_digest
-from typing import NoReturn
 
 from primegap.quantumlink.errors import LocalError
-
-
-class NeverSerialised:
-    """Mixin of everything that holds key material: refuses pickling and copying, hides its repr."""
-
-    __slots__ = ()
-
-    def __reduce__(self) -> NoReturn:
-        raise TypeError("secrets are never serialised")
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__}>"
+from primegap.secrecy import NeverSerialised
 
 
 class SecretBytes(NeverSerialised):

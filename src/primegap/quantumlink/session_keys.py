@@ -18,9 +18,10 @@ from primegap.quantumlink.errors import (
     SequenceReusedError,
 )
 from primegap.quantumlink.records import SessionRecord, session_header
-from primegap.quantumlink.secret import NeverSerialised, SecretBytes
+from primegap.quantumlink.secret import SecretBytes
 from primegap.quantumlink.suite import KEY_SIZE, TAG_SIZE, Suite
 from primegap.quantumlink.symmetric import hkdf, invalid_tag, nonce_of
+from primegap.secrecy import NeverSerialised
 
 if TYPE_CHECKING:
     from primegap.quantumlink.identity import Qid

@@ -10,8 +10,8 @@ import hashlib
 from typing import TYPE_CHECKING
 
 from primegap.quantumlink.errors import DecryptFailedError, InvalidPayloadError
-from primegap.quantumlink.secret import NeverSerialised
 from primegap.quantumlink.suite import TAG_SIZE, Pattern, Suite
+from primegap.secrecy import NeverSerialised
 
 if TYPE_CHECKING:
     from typing import Self

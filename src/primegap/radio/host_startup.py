@@ -13,7 +13,7 @@ from collections.abc import Generator
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from primegap.cosign import parse_header_untrusted
-from primegap.quantumlink.secret import NeverSerialised, SecretBytes
+from primegap.quantumlink.secret import SecretBytes
 from primegap.radio.chip_memory import (
     HEADER_BYTES,
     MAGIC,
@@ -43,6 +43,7 @@ from primegap.radio.messages import (
     Trust,
     WriteFirmwareBlock,
 )
+from primegap.secrecy import NeverSerialised
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from primegap.keyos.errors import ChannelBrokenError, ChannelUseError
-from primegap.quantumlink.secret import NeverSerialised
+from primegap.secrecy import NeverSerialised
 
 if TYPE_CHECKING:
     from collections.abc import Callable

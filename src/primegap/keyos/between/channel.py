@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 from primegap.keyos.between.certificate import SIGNATURE_BYTES, Side, verify
 from primegap.keyos.errors import ChannelBrokenError, ChannelUseError
-from primegap.quantumlink.secret import NeverSerialised
+from primegap.secrecy import NeverSerialised
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey

@@ -32,8 +32,8 @@ from primegap.keyos.between.channel import CalleeChannel, CallerChannel
 from primegap.keyos.errors import ChannelBrokenError, ChannelUseError
 from primegap.quantumlink.errors import InvalidPayloadError
 from primegap.quantumlink.kem import XWing
-from primegap.quantumlink.secret import NeverSerialised
 from primegap.quantumlink.symmetric import hkdf
+from primegap.secrecy import NeverSerialised
 
 if TYPE_CHECKING:
     from primegap.keyos.between.certificate import Rng

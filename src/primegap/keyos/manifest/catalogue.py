@@ -63,12 +63,6 @@ CATALOGUE: Final[dict[str, Subgroup]] = {
         "exchange messages with other apps",
         "Signed and encrypted between the two apps, where both manifests name the message.",
     ),
-    "cryptography.primitives": Subgroup(
-        "use the device’s random numbers and hashes", "It learns nothing about your keys."
-    ),
-    "device-connectivity.bluetooth-status": Subgroup(
-        "see whether Bluetooth is on", "It cannot switch it or send anything."
-    ),
     "device-secrets.app-scoped-seed": Subgroup(
         "use a secret made from your seed",
         "Each app gets its own. It cannot learn your seed, your coins’ keys or another app’s "
@@ -83,9 +77,6 @@ CATALOGUE: Final[dict[str, Subgroup]] = {
     ),
     "file-system.own-files": Subgroup(
         "keep files of its own", "Encrypted, up to a limit, and out of reach for other apps."
-    ),
-    "file-system.user-files": Subgroup(
-        "read and write your files", "All of your files on this device."
     ),
     "network-and-pairing.wallet-sync": Subgroup(
         "answer the companion app", "Calls of the paired companion. Each signature is asked for."

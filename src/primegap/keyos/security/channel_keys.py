@@ -1,4 +1,4 @@
-"""The authority that says which app a channel key speaks for (docs/adr/0025)."""
+"""The authority that says which app a channel key speaks for (docs/adr/0023)."""
 
 from __future__ import annotations
 
