@@ -8,7 +8,6 @@ import tracemalloc
 from functools import partial
 
 from benchmarks.figure import Figure, figure, paired_s
-from benchmarks.link_goodput import connected
 from primegap.quantumlink import (
     NATIVE,
     REFERENCE,
@@ -25,7 +24,10 @@ from primegap.quantumlink import (
 from primegap.quantumlink.session.simulation import LinkPair
 
 SESSIONS = 1000
-STREAMS = 256
+STREAMS_EACH = 64
+WITH_STREAMS = 256
+"Of the pairs."
+REQUEST = bytes(1024)
 
 
 class Handshakes:
@@ -109,13 +111,8 @@ def handshakes() -> list[Figure]:
     return figures
 
 
-def memory() -> list[Figure]:
-    """Memory of idle sessions and streams, and 1,000 sessions at once."""
-    connected(NATIVE)  # whatever is loaded once
-    tracemalloc.start()
-    before, _ = tracemalloc.get_traced_memory()
+def _connected_pairs() -> list[LinkPair]:
     pairs = []
-    began = time.perf_counter()
     for seed in range(SESSIONS // 2):
         pair = LinkPair(seed=seed)
         pair.connect()
@@ -123,14 +120,48 @@ def memory() -> list[Figure]:
             for kept in (side.sent, side.results, side.events):
                 kept.clear()
         pairs.append(pair)
-    took_s = time.perf_counter() - began
+    return pairs
+
+
+def _exchange(pair: LinkPair) -> None:
+    """Ask with 1 KiB and answer with as much."""
+    stream_id = pair.a.engine.open_stream(b"request")
+    for asker, answerer in ((pair.a, pair.b), (pair.b, pair.a)):
+        asker.engine.write(stream_id, REQUEST)
+        asker.engine.finish(stream_id)
+        pair.advance(0.02)
+        assert answerer.engine.read(stream_id, len(REQUEST)) == REQUEST
+    for side in (pair.a, pair.b):
+        for kept in (side.sent, side.results, side.events):
+            kept.clear()
+
+
+def _exchange_all(pairs: list[LinkPair]) -> None:
+    for pair in pairs:
+        _exchange(pair)
+
+
+def memory() -> list[Figure]:
+    """1,000 sessions in one process: their memory, that of idle streams, and their pace."""
+    one = LinkPair()  # loads whatever is loaded once
+    one.connect()
+    tracemalloc.start()
+    before, _ = tracemalloc.get_traced_memory()
+    pairs = _connected_pairs()
     sessions, _ = tracemalloc.get_traced_memory()
-    for _ in range(64):
-        for pair in pairs[:STREAMS]:
+    for _ in range(STREAMS_EACH):
+        for pair in pairs[:WITH_STREAMS]:
             pair.a.engine.open_stream(b"idle")
     streams, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     per_session = (sessions - before) / SESSIONS
+    idle_streams = STREAMS_EACH * WITH_STREAMS
+    began = time.process_time()
+    pairs = _connected_pairs()
+    connecting_s = time.process_time() - began
+    among_many, alone = paired_s(
+        partial(_exchange_all, pairs), partial(_exchange_all, [one] * len(pairs)), rounds=5
+    )
     return [
         figure(
             "memory-idle-session",
@@ -140,11 +171,14 @@ def memory() -> list[Figure]:
             per_session * SESSIONS / 1e6,
         ),
         figure(
-            "memory-idle-stream",
-            (streams - sessions) / (64 * STREAMS),
-            "B",
-            "a session",
-            per_session,
+            "memory-idle-stream", (streams - sessions) / idle_streams, "B", "a session", per_session
         ),
-        figure("connect-1000-sessions", took_s, "s", "sessions", SESSIONS),
+        figure("sessions-1000-connect", connecting_s, "s", "sessions", SESSIONS),
+        figure(
+            "sessions-1000-request",
+            among_many / len(pairs) * 1e3,
+            "ms",
+            "the same with one session",
+            alone / len(pairs) * 1e3,
+        ),
     ]
