@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from primegap.keyos.channel import channel_pair
-from primegap.keyos.core.second_lock import (
+from primegap.keyos.frame import CALLER, HEADER, Frame, Kind, encode_frame
+from primegap.keyos.sandbox.second_lock import (
     STUB_BYTES,
     attach,
     connection_filter,
@@ -20,7 +21,6 @@ from primegap.keyos.core.second_lock import (
     ranges_of,
     service_filter,
 )
-from primegap.keyos.frame import CALLER, HEADER, Frame, Kind, encode_frame
 
 ids = st.integers(0, 2**32 - 1) | st.integers(0, 40)
 

@@ -19,7 +19,7 @@ AS_USER: Final = """
 import json, os, sys
 import mmap, socket, struct, ctypes
 from primegap.keyos import channel, frame
-from primegap.keyos.core import second_lock
+from primegap.keyos.sandbox import second_lock
 from primegap.keyos.sandbox import cgroups, landlock, libc, namespaces, probe, seccomp, support
 uid = int(sys.argv[1])
 if uid:

@@ -24,12 +24,6 @@ from primegap.keyos.core.router import (
     ToClient,
     ToService,
 )
-from primegap.keyos.core.second_lock import (
-    attach,
-    connection_filter,
-    parse_stub_untrusted,
-    service_filter,
-)
 from primegap.keyos.errors import ChannelClosedError, FrameError, RequestError, Status
 from primegap.keyos.frame import (
     Caller,
@@ -39,6 +33,12 @@ from primegap.keyos.frame import (
     encode_connected,
     encode_frame,
     parse_frame_untrusted,
+)
+from primegap.keyos.sandbox.second_lock import (
+    attach,
+    connection_filter,
+    parse_stub_untrusted,
+    service_filter,
 )
 
 if TYPE_CHECKING:

@@ -118,8 +118,8 @@ def _sealed_memory() -> str:
 
 def _second_lock() -> str:
     from primegap.keyos.channel import channel_pair
-    from primegap.keyos.core.second_lock import STUB_BYTES, attach, connection_filter
     from primegap.keyos.frame import Frame, Kind, encode_frame
+    from primegap.keyos.sandbox.second_lock import STUB_BYTES, attach, connection_filter
 
     ours, theirs = channel_pair()
     attach(ours, connection_filter({7}), lock=True)
