@@ -67,6 +67,7 @@ def table(*installed: Manifest) -> PermissionTable:
     "P-7",
     tried="every message of every built-in server, named by an installed app's manifest",
 )
+@pytest.mark.guarantee("P-5", tried="every built-in message named by an installed app")
 def test_only_catalogued_messages_can_be_obtained_by_installed_apps() -> None:
     """Every message of every built-in server, as an installed app's manifest names it."""
     outcomes: dict[str, set[str]] = {"allow": set(), "ask": set(), "refused": set()}
@@ -230,6 +231,7 @@ def test_a_refusal_ends_all_that_wait_for_the_same() -> None:
 
 
 @pytest.mark.guarantee("R-5", "ID-2", tried="sender, server or connection gone before a late yes")
+@pytest.mark.guarantee("R-5", "ID-2", tried="a late yes after each way of being gone")
 @pytest.mark.parametrize("end", ["sender", "server", "connection", "cancelled"])
 def test_a_late_yes_changes_nothing_for_who_is_gone(end: str) -> None:
     bench = Bench()
@@ -257,6 +259,7 @@ def test_a_late_yes_changes_nothing_for_who_is_gone(end: str) -> None:
 
 
 @pytest.mark.guarantee("R-2", "X-3", tried="more parked requests than there is room")
+@pytest.mark.guarantee("R-2", tried="more requests than may wait")
 def test_the_table_of_parked_requests_is_bounded_for_one_and_for_all() -> None:
     guests = [app(f"guest-{n}") for n in range(MAX_PARKED // MAX_PARKED_PER_CALLER + 1)]
     router = Router(table(*guests))
@@ -282,6 +285,7 @@ def test_a_tombstone_keeps_its_place_until_somebody_looks() -> None:
 
 
 @pytest.mark.guarantee("P-9", tried="a revocation in the middle of traffic")
+@pytest.mark.guarantee("P-9", tried="a grant taken back in the middle of traffic")
 def test_a_revocation_stops_the_next_message_and_the_waiting_one() -> None:
     """On the same connection, in the middle of traffic."""
     bench = Bench()
@@ -297,6 +301,7 @@ def test_a_revocation_stops_the_next_message_and_the_waiting_one() -> None:
 
 
 @pytest.mark.guarantee("R-4", tried="the broker killed under its prompt")
+@pytest.mark.guarantee("R-4", tried="the broker gone with requests waiting")
 def test_a_broker_that_is_gone_has_denied() -> None:
     """Whatever waited is refused, and what was granted is asked for again."""
     bench = Bench()
@@ -310,6 +315,7 @@ def test_a_broker_that_is_gone_has_denied() -> None:
 @pytest.mark.guarantee(
     "P-7", "R-5", tried="random orders of requests, answers, deaths and revocations"
 )
+@pytest.mark.guarantee("P-7", "R-5", tried="requests, answers, revocations, restarts in any order")
 @given(
     steps=st.lists(
         st.tuples(
@@ -395,6 +401,7 @@ def test_postponed_decisions_are_bounded() -> None:
 
 
 @pytest.mark.guarantee("R-7", tried="the file of grants altered, exchanged, of another seed")
+@pytest.mark.guarantee("R-7", tried="every byte of the stored grants altered; another seed")
 def test_a_file_of_grants_that_was_altered_or_belongs_to_another_seed_grants_nothing(
     tmp_path: Path,
 ) -> None:
