@@ -276,6 +276,8 @@ def test_the_kernel_s_view_of_a_process(probed: Probed) -> None:
         interfaces = Path(f"/proc/{pid}/net/dev").read_text().splitlines()[2:]
         assert [line.split(":")[0].strip() for line in interfaces] == ["lo"]
         assert "127.0.0.1" not in Path(f"/proc/{pid}/net/fib_trie").read_text()  # it is not up
+        yields = os.getpriority(os.PRIO_PROCESS, pid) - os.getpriority(os.PRIO_PROCESS, 0)
+        assert yields >= (10 if name == "app" else 0)
         adjustment = int(Path(f"/proc/{pid}/oom_score_adj").read_text())
         assert adjustment > int(Path(f"/proc/{probed.device.core}/oom_score_adj").read_text())
     assert len(users) == (len(PROBES) if probed.mode == "root" else 1)

@@ -21,7 +21,6 @@ NOT_BUILT: Final[dict[str, str]] = {
     "R-1": "first-use prompts",
     "R-3": "first-use prompts",
     "ID-7": "test",
-    "L-7": "test",
     "L-10": "test",
     "F-5": "storage service",
     "F-6": "encrypted folders",

@@ -46,6 +46,7 @@ def in_other_hands(
     apps: Sequence[str] = (),
     config: Mapping[str, Any] | None = None,
     all_first: bool = False,
+    folders: bool = False,
 ) -> Iterator[None]:
     """Let every device that is started meanwhile run with other code.
 
@@ -55,6 +56,7 @@ def in_other_hands(
         apps: manifests of further apps.
         config: role -> settings that its process is given.
         all_first: start every process at once.
+        folders: give every taken role a folder, to write reports to.
     """
     code = folder / "code"
     ignore = shutil.ignore_patterns("__pycache__")
@@ -66,6 +68,7 @@ def in_other_hands(
         "apps": list(apps),
         "config": dict(config or {}),
         "all_first": all_first,
+        "folders": folders,
     }
     script.with_name("orders.json").write_text(json.dumps(orders))
 

@@ -37,7 +37,7 @@ LOADERS: Final[dict[str, str]] = {
     "linktrace/page.py": "reads a file of the package",
 }
 "Who may use importlib, and for what."
-NATIVE: Final = ("keyos/sandbox/", "keyos/security/memory.py")
+NATIVE: Final = ("keyos/sandbox/", "keyos/security/memory.py", "keyos/core/second_lock.py")
 "Who may use ctypes: the system calls that the standard library lacks."
 CHANCE: Final[dict[str, str]] = {
     "quantumlink/aio/reconnect.py": "spreads the times of connecting again",

@@ -55,6 +55,7 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Swept]:
             taken=dict.fromkeys(ROLES, f"{PACKAGE}.everyman:main"),
             config=config,
             all_first=True,
+            folders=True,
         ),
         (folder / "journal").open("wb") as journal,
     ):

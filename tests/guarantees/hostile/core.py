@@ -38,7 +38,8 @@ def main() -> None:
             dataclasses.replace(
                 manifest,
                 entry=orders["taken"].get(manifest.role, manifest.entry),
-                storage=manifest.storage or manifest.role in orders["taken"],
+                storage=manifest.storage
+                or (orders["folders"] and manifest.role in orders["taken"]),
                 first=manifest.first or orders["all_first"],
             )
             for manifest in built_in()

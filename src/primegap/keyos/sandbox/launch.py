@@ -97,6 +97,7 @@ def _confine(order: dict[str, Any]) -> None:
     os.close(proof)
     libc.prctl(libc.PR_SET_PDEATHSIG, 9, what="cannot tie the process to its parent")
     limits.prefer_as_oom_victim(order["profile"])
+    limits.yield_the_processor(order["profile"])
     namespaces.hide_host_name()
     namespaces.build_root(
         order["read_only"], order["links"], order["data"], order["devices"], image

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import resource
+import time
 from pathlib import Path
 from typing import Final
 
@@ -17,6 +19,27 @@ that all processes of the user have on the way: so no app can keep a service fro
 THREADS: Final = 64  # of one user id; asyncio's pool has at most 32
 OOM_SCORE: Final = {"app": 900, "radio": 600, "panel": 300, "service": 300}
 "Out of memory, the kernel ends apps first and core (0) last."
+
+NICE: Final = {"app": 10, "radio": 0, "panel": 0, "service": 0}
+"""Apps yield the processor to the system nine to one, however many threads they run (X-3).
+
+Where the kernel shares its time among sessions first (autogroups), each process being a session of
+its own, the whole session yields."""
+AUTOGROUP_TRIES: Final = 5  # the kernel takes ten changes a second from an ordinary user
+
+
+def yield_the_processor(profile: str) -> None:
+    """Let the system's processes go first; needs /proc, so before the new root."""
+    os.nice(NICE[profile])
+    for _ in range(AUTOGROUP_TRIES if NICE[profile] else 0):
+        try:
+            Path("/proc/self/autogroup").write_text(str(NICE[profile]))
+        except BlockingIOError:
+            time.sleep(0.1)
+        except OSError:
+            return  # a kernel without them: the priority above is all it knows
+        else:
+            return
 
 
 def prefer_as_oom_victim(profile: str) -> None:
