@@ -239,7 +239,7 @@ def test_nothing_of_the_environment_reaches_a_process(
     try:
         for role in builtin_table().manifests:
             if role not in {"core", "radio"}:
-                device.event("process-ready", role)
+                device.event("process-started", role)
         pids = [started.process.pid]
         for pid in pids:
             pids += children(pid)

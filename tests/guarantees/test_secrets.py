@@ -63,7 +63,7 @@ def searched(tmp_path_factory: pytest.TempPathFactory) -> Searched:
     try:
         with device(data, bluetooth=air.device) as running:
             for role in set(TABLE.manifests) - {"core"}:
-                running.event("process-ready" if role != "radio" else "process-started", role)
+                running.event("process-started", role)
             look(running, result, "locked")
             unlock(running, PIN)
             eventually((data / "link/link").exists, 60)

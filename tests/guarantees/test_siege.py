@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -22,7 +23,9 @@ from tests.guarantees.imports import COMMON, IMPORTS
 from tests.guarantees.other_hands import PACKAGE, app, in_other_hands
 from tests.guarantees.plugin import Attempted
 
+from primegap.demo.finger import Finger
 from primegap.demo.steps import Demo
+from primegap.device.client import AutomationClient
 from primegap.keyos.core.builtin import builtin_table
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -35,6 +38,7 @@ RIGHTS: Final = {
     if server != "os/camera"  # whoever asks first has it
 }
 "What hostile apps may: as much as the Bitcoin app, but for keys."
+PATIENCE_S: Final = 90.0
 QUICK_S: Final = 3.0  # for the picture of the screen, on two cores that eight hostile apps share
 
 
@@ -69,15 +73,34 @@ async def day(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Day]:
             "imports": [*COMMON, *IMPORTS.get(role, ())],
         }
     found = Day()
-    with in_other_hands(
-        folder / "other",
-        taken=dict.fromkeys(ROLES, f"{PACKAGE}.watched:main"),
-        apps=apps,
-        config=config,
+    with (
+        in_other_hands(
+            folder / "other",
+            taken=dict.fromkeys(ROLES, f"{PACKAGE}.watched:main"),
+            apps=apps,
+            config=config,
+        ),
+        pytest.MonkeyPatch.context() as patch,
     ):
+        # The finger and its client are more patient than with a device that nobody attacks.
+        patch.setattr("primegap.demo.finger.NEXT_SCREEN_S", PATIENCE_S)
+        patch.setattr(Finger, "wait", functools.partialmethod(patient, Finger.wait))
+        patch.setattr(AutomationClient, "press", patient_press)
         async with Demo(folder / "run", tell=found.lines.append) as demo:
             await through_the_day(demo, found)
     yield found
+
+
+async def patient(finger: Finger, wait: Any, screen: str, _: float = 0) -> dict[str, Any]:
+    shown: dict[str, Any] = await wait(finger, screen, PATIENCE_S)
+    return shown
+
+
+PRESS: Final = AutomationClient.press
+
+
+def patient_press(client: AutomationClient, target: str, **_: Any) -> dict[str, Any]:
+    return PRESS(client, target, timeout_s=PATIENCE_S)
 
 
 async def through_the_day(demo: Demo, found: Day) -> None:
@@ -110,7 +133,7 @@ async def through_the_day(demo: Demo, found: Day) -> None:
         found.journal = (demo.folder / "device.log").read_text(errors="replace")
         for attack in ATTACKS:
             path = demo.folder / f"device/hostile-{attack}/{COUNTED}"
-            found.tried[attack] = int(path.read_text()) if path.exists() else 0
+            found.tried[attack] = int(path.read_text())
         found.evidence = dict(demo.evidence.report)
 
 
@@ -156,8 +179,8 @@ async def test_the_device_does_not_grow(day: Day) -> None:
 
 
 @pytest.mark.guarantee("L-7", tried="the switch in the settings, under the siege")
-async def test_the_chip_is_off_in_a_second(day: Day) -> None:
-    assert day.radio_gone_s >= 0
+async def test_the_chip_goes_off_whoever_holds_the_processor(day: Day) -> None:
+    assert 0 < day.radio_gone_s < 10  # from before the touch; on an idle machine below one
 
 
 @pytest.mark.guarantee("H-3", "H-7", tried="an import hook in every process for a whole day")
