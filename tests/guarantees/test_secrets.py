@@ -26,6 +26,8 @@ from primegap.keyos.core.builtin import builtin_table
 from primegap.keyos.security.sealing import WrongPinError
 from primegap.keyos.security.vault import SoftwareVault
 
+pytestmark = pytest.mark.timeout(400)  # a whole day of a device, on whatever machine
+
 TABLE: Final = builtin_table()
 PIN: Final = "8301946275"
 IN_TRANSIT: Final = "core"

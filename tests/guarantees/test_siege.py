@@ -28,7 +28,7 @@ from primegap.demo.steps import Demo
 from primegap.device.client import AutomationClient
 from primegap.keyos.core.builtin import builtin_table
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(400)]
 
 TABLE: Final = builtin_table()
 ROLES: Final = sorted(set(TABLE.manifests) - {"core"})
