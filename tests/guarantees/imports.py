@@ -18,6 +18,11 @@ COMMON: Final = (
 )
 "What launch, channels and messages need."
 _SEALED: Final = ("cryptography", "_cffi_backend", "primegap.files", "primegap.keyos.storage")
+_APP: Final = (
+    *_SEALED,
+    *("primegap.keyos.client", "primegap.keyos.between", "primegap.keyos.ui"),
+    "primegap.quantumlink",  # channels between apps use its key encapsulation and record cipher
+)
 _PICTURES: Final = ("PIL", "zxingcpp", "primegap.airgap")
 _SERVER: Final = (
     *("starlette", "uvicorn", "websockets", "anyio", "h11", "click", "python_multipart"),
@@ -28,6 +33,7 @@ IMPORTS: Final[dict[str, tuple[str, ...]]] = {
     "security": (
         *("cryptography", "_cffi_backend", "primegap.files", "primegap.keyos.security"),
         *("bdkpython", "primegap.base58", "primegap.bitcoin"),
+        *("primegap.keyos.between", "primegap.quantumlink"),  # it issues the certificates of apps
     ),
     "ui": (
         *_PICTURES,
@@ -55,8 +61,10 @@ IMPORTS: Final[dict[str, tuple[str, ...]]] = {
     "storage": _SEALED,
     "permissions": (*_SEALED, "primegap.keyos.permissions"),
     "bitcoin": (
-        *_SEALED,
+        *_APP,
         *("bdkpython", "primegap.base58", "primegap.bitcoin", "primegap.apps.bitcoin"),
-        *("primegap.airgap", "primegap.quantumlink", "primegap.keyos.ui"),
+        "primegap.airgap",
     ),
+    "settings": (*_APP, "primegap.apps.settings"),
+    "authenticator": (*_APP, "primegap.apps.authenticator", "primegap.airgap"),
 }

@@ -67,16 +67,16 @@ async def day(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Day]:
         entry = f"{PACKAGE}.siege"
         apps.append(app(f"hostile-{attack}", entry, RIGHTS, number))
         config[f"hostile-{attack}"] = {"attack": attack, "servers": sorted(RIGHTS)}
-    for role in ROLES:
+    for role in IMPORTS:
         config[role] = {
             "entry": TABLE.manifests[role].entry,
-            "imports": [*COMMON, *IMPORTS.get(role, ())],
+            "imports": [*COMMON, *IMPORTS[role]],
         }
     found = Day()
     with (
         in_other_hands(
             folder / "other",
-            taken=dict.fromkeys(ROLES, f"{PACKAGE}.watched:main"),
+            taken=dict.fromkeys(IMPORTS, f"{PACKAGE}.watched:main"),
             apps=apps,
             config=config,
         ),
