@@ -22,6 +22,7 @@ _APP: Final = (
     *_SEALED,
     *("primegap.keyos.client", "primegap.keyos.between", "primegap.keyos.ui"),
     "primegap.quantumlink",  # channels between apps use its key encapsulation and record cipher
+    *("primegap.bitcoin.amounts", "primegap.bitcoin.errors", "primegap.bitcoin.networks"),
 )
 _PICTURES: Final = ("PIL", "zxingcpp", "primegap.airgap")
 _SERVER: Final = (
@@ -58,7 +59,7 @@ IMPORTS: Final[dict[str, tuple[str, ...]]] = {
     "radio": (
         *("bumble", "pyee", "cryptography", "_cffi_backend", "primegap.radio", "primegap.cosign"),
     ),
-    "storage": _SEALED,
+    "storage": (*_SEALED, "primegap.keyos.client"),
     "permissions": (*_SEALED, "primegap.keyos.permissions"),
     "bitcoin": (
         *_APP,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 import pytest
@@ -18,6 +19,7 @@ from primegap.keyos.core.router import (
 )
 from primegap.keyos.errors import RequestError, Status
 from primegap.keyos.frame import Frame, Kind, Trust
+from primegap.keyos.manifest import PermissionTable
 
 
 @pytest.fixture
@@ -180,3 +182,32 @@ def test_secret_bearing_messages_have_exactly_the_reviewed_holders() -> None:
         "TakeAccountKey": {"bitcoin"},
         "WaitUnlocked": {"bitcoin", "link", "permissions"},
     }
+
+
+@pytest.mark.guarantee(
+    "X-3", "P-10", tried="apps that wait together at a server until nothing more goes in"
+)
+def test_apps_that_wait_together_keep_neither_the_system_nor_a_modest_app_out() -> None:
+    """Requests that wait for the unlocking stay in the queue: the lock screen must get through."""
+    apps = [f"app-{number}" for number in range(8)]
+    manifests = [
+        *builtin_table().manifests.values(),
+        *(
+            dataclasses.replace(
+                builtin_table().manifests["bitcoin"], role=app, app_id=app.encode().ljust(16)
+            )
+            for app in apps
+        ),
+    ]
+    router = Router(PermissionTable(manifests))
+    router.process_started("security")
+    refused = 0
+    for app in apps:
+        connection = router.open_connection(router.process_started(app), "os/security")
+        for number in range(MAX_PENDING_PER_CALLER):
+            (action,) = router.client_frame(connection, request(6, number))
+            refused += isinstance(action, ToClient)
+    assert refused > 8 * MAX_PENDING_PER_CALLER // 2
+    for role, number in (("bitcoin", 6), ("ui", 4), ("ui", 1), ("link", 6)):
+        connection = router.open_connection(router.process_started(role), "os/security")
+        only_service(router.client_frame(connection, request(number)))

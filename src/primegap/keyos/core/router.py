@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from primegap.keyos.errors import RequestError, Status
-from primegap.keyos.frame import Caller, Frame, Kind
+from primegap.keyos.frame import Caller, Frame, Kind, Trust
 from primegap.keyos.manifest.table import Verdict
 
 if TYPE_CHECKING:
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 MAX_CONNECTIONS: Final = 32  # of one process, as in the original (P-10)
 MAX_PENDING_PER_SERVER: Final = 128  # one queue page of the original (P-10)
 MAX_PENDING_PER_CALLER: Final = 32  # at one server, so that no app fills its queue (X-3)
+MODEST: Final = 4  # requests of an app that asks for what it needs: a seed, an unlock, an answer
+ROOM_FOR_APPS: Final = 104  # the rest of a queue is for the system, whatever all apps do together
+ROOM_FOR_GREED: Final = 64  # and this much of it for requests beyond the modest ones
 MAX_PARKED: Final = 64  # requests that wait for the person, as in the original (section 2.6)
 MAX_PARKED_PER_CALLER: Final = 8  # so that no app fills the table (X-3)
 MAX_LENT_BYTES: Final = 16 << 20
@@ -319,7 +322,7 @@ class Router:
         queue = self._pending[connection.owner]
         own = [p for p in queue.values() if p.role == connection.role]
         if (
-            len(queue) >= MAX_PENDING_PER_SERVER
+            len(queue) >= self._room(connection.role, len(own))
             or len(own) >= MAX_PENDING_PER_CALLER
             or (lent and sum(p.lent for p in own) + lent > MAX_LENT_BYTES)
         ):
@@ -344,6 +347,16 @@ class Router:
                 parked,
             )
         ]
+
+    def _room(self, role: str, own: int) -> int:
+        """Return how full a queue may be for one more request of a role that has `own` in it.
+
+        Requests may wait for long, as for the unlocking: hostile apps that wait together must keep
+        neither the system nor an app of few requests out (X-3).
+        """
+        if self._table.trust(role) is Trust.SYSTEM:
+            return MAX_PENDING_PER_SERVER
+        return ROOM_FOR_APPS if own < MODEST else ROOM_FOR_GREED
 
     def _note_refusal(self, role: str, server: str, message_id: int) -> None:
         key = (role, server, message_id)
