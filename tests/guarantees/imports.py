@@ -60,6 +60,12 @@ IMPORTS: Final[dict[str, tuple[str, ...]]] = {
         *("bumble", "pyee", "cryptography", "_cffi_backend", "primegap.radio", "primegap.cosign"),
     ),
     "storage": (*_SEALED, "primegap.keyos.client"),
+    "app-manager": (
+        *_SEALED,
+        *("primegap.keyos.app_manager", "primegap.keyos.bundle", "primegap.cosign"),
+        *("primegap.keyos.ui", "primegap.keyos.core.builtin", "primegap.keyos.client"),
+        *("primegap.bitcoin.amounts", "primegap.bitcoin.errors", "primegap.bitcoin.networks"),
+    ),
     "permissions": (*_SEALED, "primegap.keyos.permissions"),
     "bitcoin": (
         *_APP,
