@@ -124,7 +124,7 @@ async def _emulated_rate(folder: Path) -> float:
     from primegap.radio.central import open_central
     from primegap.radio.chip_memory import ChipMemory
     from primegap.radio.chip_process import make_identity, run_chip
-    from primegap.radio.firmware import bundled_image
+    from primegap.radio.firmware import TEST_SIGNERS, bundled_image
     from primegap.radio.host import RadioSettings, open_radio
 
     doors = [f"unix:{folder / side}.sock" for side in ("device", "companion")]
@@ -139,7 +139,8 @@ async def _emulated_rate(folder: Path) -> float:
     memory = ChipMemory.erased()
     memory.write_image(0, bundled_image())
     identity = make_identity(os.urandom(8))
-    chip = asyncio.create_task(run_chip(chip_end, hci, identity=identity, memory=memory))
+    running = run_chip(chip_end, hci, identity=identity, memory=memory, known_keys=TEST_SIGNERS)
+    chip = asyncio.create_task(running)
     try:
         radio = await open_radio(host, RadioSettings())
         async with open_central(doors[1]) as central:

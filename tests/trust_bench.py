@@ -40,6 +40,8 @@ from primegap.quantumlink.aio.client import RpcClient
 from primegap.quantumlink.aio.driver import LinkDriver
 from primegap.quantumlink.aio.memory import MemoryLink, MemoryPort
 from primegap.quantumlink.session import LinkConfig, LinkEngine
+from primegap.radio.chip_memory import HEADER_BYTES
+from primegap.radio.firmware import bundled_image
 
 PIN: Final = "271828"
 CRASHED: Final = 70
@@ -128,7 +130,13 @@ class Bench(Supervisor):
             supplies={
                 "ui": Supply(config=config),
                 "bitcoin": Supply(config=config),
-                "link": Supply(config={"version": "1"}),
+                "link": Supply(
+                    config={
+                        "version": "1",
+                        "chip_fuses": bytes(32).hex(),
+                        "chip_header": bundled_image()[:HEADER_BYTES].hex(),
+                    }
+                ),
                 "app-manager": Supply(config={"version": "0.1.0"}),
                 "radio": Supply(),
             },

@@ -63,7 +63,9 @@ try:
     socket.socket()
 except PermissionError:
     host, hci = (socket.socket(fileno=int(sys.argv[place])) for place in (2, 4))
-    loop.run_until_complete(run_chip(host, hci, identity=make_identity(bytes(8))))
+    loop.run_until_complete(run_chip(
+            host, hci, identity=make_identity(bytes(8)), known_keys=TEST_SIGNERS
+        ))
 """
 "A chip that may make no socket, open no connection and start no process."
 NAME = "Passport Prime (12AB)"

@@ -19,7 +19,7 @@ from primegap.radio.air_controller import AirController
 from primegap.radio.chip import ChipApplication
 from primegap.radio.chip_memory import ChipMemory
 from primegap.radio.chip_process import make_identity, run_chip
-from primegap.radio.firmware import bundled_image
+from primegap.radio.firmware import TEST_SIGNERS, bundled_image
 from primegap.radio.gatt import GattServer
 from primegap.radio.messages import (
     AnyMessage,
@@ -77,7 +77,12 @@ async def desk(folder: Path, *, overflow_hold_s: float = 0.2) -> AsyncIterator[D
     memory = ChipMemory.erased()
     memory.write_image(0, bundled_image())
     running = run_chip(
-        chip_end, hci_pipe, identity=IDENTITY, memory=memory, overflow_hold_s=overflow_hold_s
+        chip_end,
+        hci_pipe,
+        identity=IDENTITY,
+        memory=memory,
+        known_keys=TEST_SIGNERS,
+        overflow_hold_s=overflow_hold_s,
     )
     chip = asyncio.create_task(running)
     transport: Any = await open_transport(f"unix:{doors[1]}")

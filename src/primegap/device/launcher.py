@@ -21,6 +21,7 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import version as installed
 from typing import IO, TYPE_CHECKING, Any, Final
 
+from primegap.device.chip_supply import chip_supply
 from primegap.device.errors import (
     BluetoothPathError,
     DataDirectoryBusyError,
@@ -39,7 +40,6 @@ LOOPBACK: Final = "127.0.0.1"
 MARKER: Final = "device.json"
 LOCK: Final = "lock"
 TOKEN: Final = "page-token"  # noqa: S105 - the name of a file
-RADIO_ID: Final = "radio-id"
 LINK_TRACE: Final = "link-trace.jsonl"
 FORMAT: Final = 1
 
@@ -213,12 +213,15 @@ def link_trace_file(data: Path) -> Path:
 
 
 def _supplies(settings: DeviceSettings, token: str, page_fd: int) -> dict[str, Any]:
+    chip = chip_supply(settings.data, development=settings.development)
     supplies: dict[str, Any] = {
         "panel": {"config": {"token": token}, "fds": {"page": page_fd}, "devices": []},
         "ui": {"config": {"network": settings.network}, "fds": {}, "devices": []},
         "link": {
             "config": {
                 "version": installed("primegap"),
+                "chip_fuses": chip.fuses.hex(),
+                "chip_header": chip.header.hex(),
                 "trace": LINK_TRACE if settings.link_trace and settings.development else None,
             },
             "fds": {},
@@ -228,7 +231,11 @@ def _supplies(settings: DeviceSettings, token: str, page_fd: int) -> dict[str, A
     }
     if settings.bluetooth is not None:
         supplies["radio"] = {
-            "config": {"device_id": _radio_id(settings.data), **_radio_config(settings.bluetooth)},
+            "config": {
+                "device_id": chip.device_id.hex(),
+                "signers": [key.hex() for key in chip.signers],
+                **_radio_config(settings.bluetooth),
+            },
             "fds": {},
             "devices": [],
         }
@@ -241,20 +248,6 @@ def _radio_config(transport: str) -> dict[str, Any]:
     if scheme not in ("unix", "unix-client") or not path:
         raise BluetoothPathError(f"{transport} is not unix:PATH")
     return {"hci_unix": path}
-
-
-def _radio_id(data: Path) -> str:
-    """Return the chip's factory id, 8 bytes in hex: drawn once, as a factory would."""
-    from primegap.files import StorageError, read_file, write_file
-
-    try:
-        stored = read_file(data / RADIO_ID)
-        if stored is None:
-            stored = secrets.token_hex(8).encode()
-            write_file(data / RADIO_ID, stored)
-        return bytes.fromhex(stored.decode()).hex()
-    except (StorageError, ValueError) as error:
-        raise DataDirectoryError(f"cannot use {data / RADIO_ID}") from error
 
 
 def _write_token(path: Path, token: str) -> None:

@@ -184,7 +184,7 @@ async def run_chip(
     *,
     identity: ChipIdentity,
     memory: ChipMemory | None = None,
-    known_keys: Collection[bytes] = TEST_SIGNERS,
+    known_keys: Collection[bytes],
     overflow_hold_s: float = OVERFLOW_HOLD_S,
     on_ready: Callable[[], None] | None = None,
 ) -> None:
@@ -289,7 +289,8 @@ class ConfinedProcess(Protocol):
 async def main(process: ConfinedProcess) -> None:
     """Entry inside the device's sandbox (see manifest.toml).
 
-    Settings: `device_id` and, if wanted, `address` in hex; `hci_transport` for an adapter that the
+    Settings: `device_id`, `signers` (keys of those who may sign firmware, a list) and, if wanted,
+    `address`, all in hex; `hci_transport` for an adapter that the
     process opens itself. Sockets: `host`, and `hci` unless `hci_transport` is set. The chip's
     memory is the one file in the process's folder.
     """
@@ -303,6 +304,7 @@ async def main(process: ConfinedProcess) -> None:
         hci,
         identity=make_identity(device_id, address),
         memory=open_memory(process.data / MEMORY_FILE),
+        known_keys=[bytes.fromhex(key) for key in config["signers"]],
         on_ready=process.serve,
     )
 
@@ -316,6 +318,12 @@ def run(arguments: Sequence[str] | None = None) -> None:
     where.add_argument("--hci", help="transport string of bumble, such as usb:0")
     parser.add_argument("--device-id", type=bytes.fromhex, default=None, help="8 bytes in hex")
     parser.add_argument("--memory", type=Path, default=None, help="file that outlives the chip")
+    parser.add_argument(
+        "--signer",
+        type=bytes.fromhex,
+        action="append",
+        help="public key of who may sign firmware, in hex; without any, the test keys",
+    )
     parser.add_argument("--overflow-hold", type=float, default=OVERFLOW_HOLD_S, help="seconds")
     options = parser.parse_args(arguments)
     identity = make_identity(options.device_id or os.urandom(8))
@@ -325,6 +333,7 @@ def run(arguments: Sequence[str] | None = None) -> None:
             options.hci or socket.socket(fileno=options.hci_fd),
             identity=identity,
             memory=None if options.memory is None else open_memory(options.memory),
+            known_keys=options.signer or TEST_SIGNERS,
             overflow_hold_s=options.overflow_hold,
         )
     )

@@ -53,7 +53,7 @@ class ChipNotTrustedError(RemoteRadioError):
     code = "radio-chip-not-trusted"
     hint = (
         "The Bluetooth chip did not prove that it is the one this device was made with. "
-        "Bluetooth stays off; QR codes still work."
+        "Bluetooth stays off; QR codes still work. The home screen says what can be done."
     )
 
 

@@ -11,7 +11,7 @@ import functools
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from primegap.cosign import Header, sign_image
+from primegap.cosign import Header, parse_header_untrusted, sign_image
 from primegap.radio.chip import FIRMWARE_VERSION
 from primegap.radio.chip_memory import HEADER_BYTES, IMAGE_BYTES, MAGIC
 
@@ -58,6 +58,30 @@ def bundled_image() -> bytes:
     signatures = (bytes.fromhex(_SIGNATURES[0]), bytes.fromhex(_SIGNATURES[1]))
     signed = replace(header, keys=TEST_SIGNERS, signatures=signatures)
     return signed.encode() + binary
+
+
+def image_with(header: bytes) -> bytes:
+    """Return the image that a signed header, 256 bytes, belongs to."""
+    return header + unsigned_image()[1]
+
+
+def signers_of(image: bytes) -> tuple[bytes, ...]:
+    """Return the compressed public keys that an image of ours is signed by.
+
+    Raises:
+        CosignError: it has no header.
+    """
+    header = parse_header_untrusted(image, magic=MAGIC, header_bytes=HEADER_BYTES)
+    return tuple(key for key in header.keys if any(key))
+
+
+def version_of(image: bytes) -> str:
+    """Return the version that the header of an image names.
+
+    Raises:
+        CosignError: it has no header.
+    """
+    return parse_header_untrusted(image, magic=MAGIC, header_bytes=HEADER_BYTES).version
 
 
 def build_image(version: str = FIRMWARE_VERSION) -> bytes:

@@ -93,6 +93,15 @@ class ChipBond(NeverSerialised):
         secret = self._secret.reveal()
         return tuple(int.from_bytes(secret[at : at + 4], "little") for at in range(0, 32, 4))
 
+    def forget_chip(self) -> None:
+        """Let the next chip have the secret: a person said that it is ours.
+
+        That alone makes no chip trusted. One that was given another secret keeps it for ever and
+        goes on failing the challenge.
+        """
+        self._sent = False
+        self.refused_images = 0
+
     def mark_sent(self) -> None:
         """Remember that a chip has the secret."""
         self._sent = True

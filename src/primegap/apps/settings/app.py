@@ -91,7 +91,8 @@ class SettingsApp:
     async def _about(self) -> None:
         info = await self._process.call(core.GetSystemInfo(), core.SystemInfo)
         state = await self._process.call(security.GetState(), security.SecurityState)
-        await self._screen.present(screens.about(state.fingerprint, info))
+        development = self._process.development
+        await self._screen.present(screens.about(state.fingerprint, info, development=development))
 
     async def _set_time(self) -> None:
         """Show the running clock until the person leaves it."""

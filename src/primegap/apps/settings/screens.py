@@ -211,14 +211,17 @@ def one_grant(grant: Grant) -> Screen:
     )
 
 
-def about(fingerprint: str, info: SystemInfo) -> Screen:
-    """Facts about the device."""
+def about(fingerprint: str, info: SystemInfo, *, development: bool) -> Screen:
+    """Facts about the device; one for development takes chip firmware that anybody can sign."""
     level = "Simulator" if info.simulator else _LEVELS.get(info.level, "Not known")
     tone = Tone.SUCCESS if info.level == 1 and not info.simulator else Tone.WARNING
     items: list[Item] = [
         Row("Master fingerprint", fingerprint.upper() or "none"),
         Row("Isolation", level, tone=tone),
     ]
+    if info.radio_present:
+        keys, shade = ("test keys", Tone.WARNING) if development else ("its maker's", Tone.MUTED)
+        items.append(Row("Bluetooth firmware keys", keys, tone=shade))
     items += [
         Row(f.feature.capitalize(), "missing", tone=Tone.WARNING)
         for f in info.features

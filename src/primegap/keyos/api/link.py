@@ -8,6 +8,7 @@ from typing import ClassVar, Final
 from primegap.keyos.messages import Message, Request
 
 SERVER = "os/link"
+UNTRUSTED: Final = "untrusted"
 MAX_CALL_BYTES: Final = (1 << 20) + (64 << 10)  # a PSBT of 1 MiB and what stands around it
 
 
@@ -18,7 +19,7 @@ class LinkState(Message):
     version: int
     "Grows with each change; pass it to WaitState."
     radio: str
-    "`off`, `starting`, `waiting`, `connected`, `untrusted` (the chip failed its challenge)."
+    "`off`, `starting`, `waiting`, `connected`, or UNTRUSTED: the chip failed its challenge."
     paired: bool
     peer_name: str
     "Name the companion gave itself: untrusted text."
@@ -130,6 +131,19 @@ class SendEvent(Request):
 
     call: int
     body: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class AdoptChip(Request):
+    """Give the Bluetooth chip that is there now the device's secret, and start it again.
+
+    The person has said so on the trusted screen. Refused unless a chip is there that failed its
+    challenge. Whether it then passes shows in the state: a chip that belongs to another device
+    never does.
+    """
+
+    server: ClassVar[str] = SERVER
+    message_id: ClassVar[int] = 11
 
 
 @dataclass(frozen=True, slots=True)

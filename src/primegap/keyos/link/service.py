@@ -35,6 +35,7 @@ from primegap.quantumlink.frames import ResetCode
 from primegap.quantumlink.rpc import AppId, AppRouteKey
 from primegap.quantumlink.session import LinkConfig, LinkEngine
 from primegap.radio.errors import ChipNotTrustedError
+from primegap.radio.firmware import image_with
 from primegap.radio.host import RadioSettings, open_radio
 from primegap.radio.host_startup import ChipBond
 from primegap.radio.messages import Link
@@ -52,7 +53,7 @@ if TYPE_CHECKING:
 
 TOKEN_BYTES: Final = 16
 CHIP_SECRET_LABEL: Final = b"Bluetooth Secret"
-"Behind the app seed, under SHA-256: the challenge secret of the Bluetooth chip (radio section 10)."
+"Behind the fuse entropy, under SHA-256: the challenge secret of the chip (radio section 10)."
 MAX_TRACE_BYTES: Final = 8 << 20
 "Hours of an ordinary link; the rest of the process's storage is for what matters."
 PROOF_TIMEOUT_S: Final = 20.0
@@ -100,6 +101,8 @@ class LinkService:
         self._router: CallRouter | None = None
         self._trace: TraceFile | None = None
         self._radio: RadioPort | None = None
+        self._bond: ChipBond | None = None
+        self._bond_file: SealedFile | None = None
         self._radio_state = "off"
         self._trouble = ""
         "Why there is no link, as a sentence for the person."
@@ -123,6 +126,7 @@ class LinkService:
         process.handle(link.SendEvent, self._send_event)
         process.handle(link.EndCall, self._end_call)
         process.handle(link.WaitGone, self._wait_gone)
+        process.handle(link.AdoptChip, self._adopt_chip)
 
     async def run(self) -> None:
         """Wait for the first unlock, then keep the link up for as long as the process lives."""
@@ -149,7 +153,8 @@ class LinkService:
         router = CallRouter(driver, keys=AppRouteKey, authorise=allow_all)
         router.on_call(system.RequestPassportDetails.key, self._serve_details)
         self._store, self._driver, self._router = store, driver, router
-        bond = _chip_bond(self._process, seed.seed)
+        self._bond_file = SealedFile(self._process.data, "chip", seed.seed)
+        self._bond = bond = _chip_bond(self._process, self._bond_file)
         for app_id in self._apps:
             self._register(app_id)
         await self._tell_change()
@@ -209,6 +214,7 @@ class LinkService:
         """
         assert self._store is not None
         name = f"primegap {self._store.identity.qid.hex()[:4].upper()}"
+        image = image_with(bytes.fromhex(self._process.config["chip_header"]))
         while True:
             try:
                 sock = await self._process.call_for_socket(core.NextRadio())
@@ -222,6 +228,7 @@ class LinkService:
                     RadioSettings(enabled=True, name=name),
                     on_status=self._radio_status,
                     bond=bond,
+                    image=image,
                 )
             except PortClosedError:
                 await self._set_radio("off")
@@ -236,7 +243,7 @@ class LinkService:
                 pass
             except ChipNotTrustedError as error:
                 self._process.log(f"the radio stays off: {error}")
-                await self._set_radio("untrusted")
+                await self._set_radio(link.UNTRUSTED)
                 await radio.wait_closed()
             self._radio = None
             await self._set_radio("off")
@@ -375,6 +382,18 @@ class LinkService:
         self._armed = True
         await self._tell_change()
         return link.PairingOffer(offer.encode())
+
+    async def _adopt_chip(self, caller: Caller, request: link.AdoptChip) -> Message:
+        radio = self._radio
+        if radio is None or radio.trusted or self._bond is None or self._bond_file is None:
+            raise RequestError(Status.DENIED, "The Bluetooth chip needs no decision.")
+        try:
+            self._bond_file.remove()
+        except StorageError as error:
+            raise RequestError(Status.FAILED, error.hint) from error
+        self._bond.forget_chip()
+        await radio.close()  # core starts it again
+        return Empty()
 
     async def _stop_pairing(self, caller: Caller, request: link.StopPairing) -> Message:
         if self._driver is not None:
@@ -533,9 +552,8 @@ def _check_body(body: bytes) -> None:
         raise RequestError(Status.TOO_LARGE, "answer")
 
 
-def _chip_bond(process: Process, seed: bytes) -> ChipBond:
-    """Return what this device keeps about its Bluetooth chip."""
-    file = SealedFile(process.data, "chip", seed)
+def _chip_bond(process: Process, file: SealedFile) -> ChipBond:
+    """Return what this device keeps about its Bluetooth chip: the secret comes out of its fuses."""
 
     def remember() -> None:
         try:
@@ -547,7 +565,8 @@ def _chip_bond(process: Process, seed: bytes) -> ChipBond:
         sent = file.read() is not None
     except StorageError:
         sent = True  # in doubt, no chip is given the secret
-    secret = hashlib.sha256(seed + CHIP_SECRET_LABEL).digest()
+    fuses = bytes.fromhex(process.config["chip_fuses"])
+    secret = hashlib.sha256(fuses + CHIP_SECRET_LABEL).digest()
     return ChipBond(secret, sent=sent, on_sent=remember)
 
 

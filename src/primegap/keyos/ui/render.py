@@ -317,6 +317,7 @@ _BLUETOOTH_LOOKS: Final = {
     BluetoothState.OFF: ("bluetooth-off", Ink.FAINT),
     BluetoothState.ON: ("bluetooth", Ink.MUTED),
     BluetoothState.CONNECTED: ("bluetooth", Ink.ACCENT),
+    BluetoothState.DISTRUSTED: ("bluetooth-off", Ink.DANGER),
 }
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from primegap.keyos.api.link import UNTRUSTED
 from primegap.keyos.ui.screen import (
     MAX_APP_NAME_CHARS,
     Button,
@@ -57,6 +58,7 @@ INSTALLED: Final = "installed:"
 PUBLISHER: Final = "publisher:"
 LOCK: Final = "lock"
 UNPAIR: Final = "unpair"
+ADOPT: Final = "adopt-chip"
 ALWAYS: Final = "always"
 NOT_NOW: Final = "not-now"
 NEVER: Final = "never"
@@ -65,6 +67,7 @@ SEED_LENGTHS: Final = {"words-12": 12, "words-24": 24}
 WORKING_RANK: Final = Rank.SYSTEM
 HOLD_MS: Final = 1200
 MIN_PIN: Final = 6
+CHIP_DISTRUSTED: Final = "Bluetooth chip not trusted"
 
 
 def _muted(text: str) -> Text:
@@ -207,13 +210,19 @@ def message(title: str, text: Label, *, good: bool) -> Screen:
     )
 
 
+def _link_words(link: LinkState) -> str:
+    if link.radio == UNTRUSTED:
+        return CHIP_DISTRUSTED
+    return "Connected" if link.connected else "Not connected"
+
+
 def home(link: LinkState, installed: AppList) -> Screen:
     """Home: the system's own apps, those that were installed, and what belongs to the device."""
     if link.paired:
-        detail = "Connected" if link.connected else "Not connected"
-        companion_tile = Choice(COMPANION, "Companion", detail, icon="phone")
+        companion_tile = Choice(COMPANION, "Companion", _link_words(link), icon="phone")
     else:
-        companion_tile = Choice(PAIR, "Companion", "Pair one", icon="phone")
+        detail = CHIP_DISTRUSTED if link.radio == UNTRUSTED else "Pair one"
+        companion_tile = Choice(PAIR, "Companion", detail, icon="phone")
     return Screen(
         id="home",
         title="Home",
@@ -368,8 +377,8 @@ def confirm_pairing(peer_name: str, fingerprint: str) -> Screen:
 def companion(link: LinkState) -> Screen:
     """The paired companion."""
     items: list[Row | Code | Text] = [
-        Row("Companion", untrusted(link.peer_name)),
-        Row("Link", "Connected" if link.connected else "Not connected"),
+        Row("Companion", untrusted(link.peer_name) if link.paired else "None"),
+        Row("Link", _link_words(link)),
     ]
     if link.fingerprint:
         items.append(Code("Session", link.fingerprint.replace("-", " ")))
@@ -396,6 +405,42 @@ def confirm_unpair(peer_name: str) -> Screen:
         buttons=(
             _back(),
             Button(CONFIRM, "Hold to forget", style=ButtonStyle.DANGER, hold_ms=HOLD_MS),
+        ),
+        confirm=True,
+    )
+
+
+def chip_distrusted() -> Screen:
+    """What it means that the Bluetooth chip failed its challenge, and what can be done."""
+    return Screen(
+        id="chip-distrusted",
+        title="Bluetooth chip",
+        items=(
+            Text(CHIP_DISTRUSTED, style=TextStyle.HEADING),
+            Text("The chip did not prove that it belongs to this device, so it is not used."),
+            Text("Your keys are safe. The device signs by QR code."),
+            _muted("If you have replaced it, you can use the new one."),
+            _muted("If not, somebody else may have: have the device looked at."),
+        ),
+        buttons=(
+            _back(),
+            Button(ADOPT, "Use this chip", style=ButtonStyle.DANGER),
+        ),
+    )
+
+
+def confirm_adopt_chip() -> Screen:
+    """Ask before another Bluetooth chip becomes this device's."""
+    return Screen(
+        id="confirm-adopt-chip",
+        title="Use this chip?",
+        items=(
+            Text("Say yes only if you have replaced the Bluetooth chip, or erased its memory."),
+            Text("It learns no key and sees no message. A bad chip can disturb and follow you."),
+        ),
+        buttons=(
+            _back(),
+            Button(CONFIRM, "Hold to use it", style=ButtonStyle.DANGER, hold_ms=HOLD_MS),
         ),
         confirm=True,
     )

@@ -210,6 +210,8 @@ class UiService:
             bluetooth = BluetoothState.ABSENT
         elif not switch.on:
             bluetooth = BluetoothState.OFF
+        elif context.link.radio == link.UNTRUSTED:
+            bluetooth = BluetoothState.DISTRUSTED
         elif context.link.connected:
             bluetooth = BluetoothState.CONNECTED
         else:

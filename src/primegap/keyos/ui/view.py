@@ -47,6 +47,7 @@ class BluetoothState(enum.Enum):
     OFF = "off"
     ON = "on"
     CONNECTED = "connected"
+    DISTRUSTED = "distrusted"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from primegap.keyos.ui.screen import Screen
 
+CHIP_START_S: Final = 30.0  # firmware of 188 blocks is written to a new chip first
 PAIRING_TIMEOUT_S: Final = 300.0  # a shown pairing code is a secret in plain sight
 
 
@@ -42,6 +43,8 @@ async def _do(ui: Context, choice: str) -> None:
     if choice == screens.PAIR:
         await pair(ui)
     elif choice == screens.COMPANION:
+        if ui.link.radio == link.UNTRUSTED:
+            await chip(ui)
         await companion(ui)
     elif choice == screens.SECURITY:
         await device(ui)
@@ -57,6 +60,9 @@ async def pair(ui: Context) -> None:
         return
     if not ui.switch("bluetooth").on:
         await ui.tell("Bluetooth is off", "Switch it on on the security page, then pair again.")
+        return
+    if ui.link.radio == link.UNTRUSTED:
+        await chip(ui)
         return
     working = ui.stage.add(screens.working("Preparing the pairing"), screens.WORKING_RANK)
     try:
@@ -97,7 +103,39 @@ async def _paired(ui: Context) -> None:
 
 async def companion(ui: Context) -> None:
     """Show the paired companion and its session's fingerprint; offer to unpair."""
-    if await ui.press(screens.companion(ui.link)) != screens.UNPAIR:
+    if await ui.press_live(lambda: screens.companion(ui.link), Rank.SYSTEM) != screens.UNPAIR:
         return
     if await ui.press(screens.confirm_unpair(ui.link.peer_name)) == screens.CONFIRM:
         await ui.process.call(link.Unpair())
+
+
+async def chip(ui: Context) -> None:
+    """Tell about a Bluetooth chip that is not trusted; use it if the person holds to it."""
+    if await ui.press(screens.chip_distrusted()) != screens.ADOPT:
+        return
+    if await ui.press(screens.confirm_adopt_chip()) != screens.CONFIRM:
+        return
+    working = ui.stage.add(screens.working("Bluetooth"), screens.WORKING_RANK)
+    try:
+        await ui.process.call(link.AdoptChip())
+        started = await _chip_started(ui)
+    finally:
+        ui.stage.remove(working)
+    if started:
+        await ui.tell("Bluetooth chip", "It is this device's now.", good=True)
+    else:
+        await ui.tell(
+            "Bluetooth chip",
+            "It still does not pass. It belongs to another device. QR codes go on working.",
+        )
+
+
+async def _chip_started(ui: Context) -> bool:
+    """Wait until the chip runs, or has failed once more."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(CHIP_START_S):
+            while ui.link.radio == link.UNTRUSTED:
+                await ui.link_news.wait()  # it goes first
+            while ui.link.radio in {"off", "starting"}:
+                await ui.link_news.wait()
+    return ui.link.radio in {"waiting", "connected"}
