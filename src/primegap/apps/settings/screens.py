@@ -219,7 +219,7 @@ def about(fingerprint: str, info: SystemInfo, *, development: bool) -> Screen:
         Row("Master fingerprint", fingerprint.upper() or "none"),
         Row("Isolation", level, tone=tone),
     ]
-    if info.radio_present:
+    if any(process.role == "radio" for process in info.processes):
         keys, shade = ("test keys", Tone.WARNING) if development else ("its maker's", Tone.MUTED)
         items.append(Row("Bluetooth firmware keys", keys, tone=shade))
     items += [
