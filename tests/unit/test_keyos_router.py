@@ -180,7 +180,7 @@ def test_secret_bearing_messages_have_exactly_the_reviewed_holders() -> None:
         "GetAppSeed": {"authenticator", "bitcoin", "link", "permissions", "settings"},
         "GetAccountXpub": {"bitcoin"},
         "TakeAccountKey": {"bitcoin"},
-        "WaitUnlocked": {"bitcoin", "link", "permissions"},
+        "WaitUnlocked": {"airlock", "bitcoin", "link", "permissions"},
     }
 
 

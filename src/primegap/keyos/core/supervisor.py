@@ -50,6 +50,7 @@ START_ORDER: Final = (
     "app-manager",
     "link",
     "camera",
+    "airlock",
 )
 """Who starts before whom among those that start together (keyos-model, 16.1); then the others.
 Nobody depends on it: a connection to a server that is not ready waits until it is."""
