@@ -164,7 +164,7 @@ def test_secret_bearing_messages_have_exactly_the_reviewed_holders() -> None:
                 holders.setdefault(name, set()).add(role)
     assert holders == {
         "CertifyChannelKey": {"authenticator", "settings"},
-        "GetState": {"settings", "ui"},
+        "GetState": {"app-manager", "settings", "ui"},
         "BeginSeed": {"ui"},
         "CommitSeed": {"ui"},
         "Login": {"ui"},
@@ -177,10 +177,17 @@ def test_secret_bearing_messages_have_exactly_the_reviewed_holders() -> None:
         "GetSecurityWords": {"ui"},
         "GetDeviceFacts": {"ui"},
         "GetStorageKey": {"storage"},
-        "GetAppSeed": {"authenticator", "bitcoin", "link", "permissions", "settings"},
+        "GetAppSeed": {
+            "app-manager",
+            "authenticator",
+            "bitcoin",
+            "link",
+            "permissions",
+            "settings",
+        },
         "GetAccountXpub": {"bitcoin"},
         "TakeAccountKey": {"bitcoin"},
-        "WaitUnlocked": {"airlock", "bitcoin", "link", "permissions"},
+        "WaitUnlocked": {"airlock", "app-manager", "bitcoin", "link", "permissions"},
     }
 
 
