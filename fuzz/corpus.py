@@ -108,6 +108,17 @@ def _app_channels() -> Iterator[bytes]:
         yield Opening(key, server="app/clock", rng=bytes).hello
 
 
+def _otp_uris() -> Iterator[bytes]:
+    key = "JBSWY3DPEHPK3PXPJBSWY3DP"
+    for text in (
+        f"totp/Mail:me%40example.org?secret={key}&issuer=Mail",
+        f"totp/me?secret={key}&algorithm=SHA256&digits=8&period=60",
+        f"hotp/Bank:me?secret={key}&counter=7",
+        "totp/x?secret=AA",
+    ):
+        yield f"otpauth://{text}".encode()
+
+
 def _captures() -> Iterator[bytes]:
     from tests.linktrace_kit import CaptureMaker
 
@@ -260,6 +271,8 @@ def seeds(name: str) -> Iterable[bytes]:
             return _addresses()
         case "pairing-link":
             return _pairing()
+        case "otp-uris":
+            return _otp_uris()
         case "app-channels":
             return _app_channels()
         case "pictures":

@@ -506,3 +506,16 @@ def app_channels() -> Harness:
             )
 
     return run
+
+
+@harness
+def otp_uris() -> Harness:
+    """Texts of QR codes that an authenticator is shown."""
+    from primegap.apps.authenticator.otp import OtpUriError, parse_uri_untrusted
+
+    def run(data: bytes) -> None:
+        with contextlib.suppress(OtpUriError):
+            account, counter = parse_uri_untrusted(data.decode("utf-8", "replace"))
+            promise(len(account.code_for(counter)) == account.digits, "a code has its digits")
+
+    return run

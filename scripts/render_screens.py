@@ -10,13 +10,18 @@ from __future__ import annotations
 import io
 import sys
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
 from PIL import Image
 
+from primegap.apps.authenticator import screens as authenticator
+from primegap.apps.authenticator.otp import Account, OtpKind
+from primegap.apps.settings import screens as settings
 from primegap.bitcoin.networks import Network
+from primegap.keyos.api.permissions import Grant
+from primegap.keyos.manifest import CATALOGUE
 from primegap.keyos.ui.layout import layout
 from primegap.keyos.ui.render import frame_to_png, render
 from primegap.keyos.ui.screen import (
@@ -42,6 +47,7 @@ from primegap.keyos.ui.screen import (
     Words,
     untrusted,
 )
+from primegap.keyos.ui.screens import ask_permission
 from primegap.keyos.ui.view import BluetoothState, StatusBar, ViewState
 
 PRIMARY, SECONDARY = ButtonStyle.PRIMARY, ButtonStyle.SECONDARY
@@ -469,6 +475,37 @@ def payment_samples() -> list[Sample]:
     ]
 
 
+def app_samples() -> list[Sample]:
+    """The apps that ship, and a first-use prompt, as their own functions draw them."""
+    mail = Account(OtpKind.TOTP, "Example Mail", "me@example.org", b"1" * 20)
+    forge = Account(OtpKind.TOTP, "Forge", "satoshi", b"2" * 20, digits=8)
+    server = Account(OtpKind.TOTP, "", "server-login", b"3" * 20, period_s=60)
+    bank = Account(OtpKind.HOTP, "Old Bank", "12345", b"4" * 20)
+    grant = Grant(bytes(16), "Guest app", "peripherals.camera-use", True)
+    system = {
+        "50-ask-permission": ask_permission("Guest app", CATALOGUE[grant.subgroup]),
+    }
+    codes = {
+        "51-codes": authenticator.codes([mail, forge, server, bank], 1_700_000_013_000),
+        "52-codes-late": authenticator.codes([mail, forge], 1_700_000_008_000),
+        "53-codes-none": authenticator.codes([], 0),
+        "54-account": authenticator.account(bank, 0, "123456"),
+        "55-keep": authenticator.keep(mail),
+        "56-delete": authenticator.confirm_delete(mail),
+    }
+    shown = {
+        "57-time": settings.set_time(1_700_000_003_000, 60, -3600),
+        "58-clock": settings.set_clock(1_700_000_003_000, 60, -3600),
+        "59-grants": settings.grants([grant]),
+        "60-grant": settings.one_grant(grant),
+    }
+    return [
+        *(Sample(name, screen) for name, screen in system.items()),
+        *(Sample(name, replace(screen, app="Authenticator")) for name, screen in codes.items()),
+        *(Sample(name, replace(screen, app="Settings")) for name, screen in shown.items()),
+    ]
+
+
 def overview(pictures: list[bytes]) -> Image.Image:
     """Return all pictures on one sheet, half size."""
     columns = 7
@@ -487,6 +524,7 @@ def main() -> None:
     folder = Path(sys.argv[1] if len(sys.argv) > 1 else "build/screens")
     folder.mkdir(parents=True, exist_ok=True)
     samples = [*setup_samples(), *pairing_samples(), *home_samples(), *payment_samples()]
+    samples += app_samples()
     pictures = []
     for sample in samples:
         layout.cache_clear()
