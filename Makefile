@@ -24,8 +24,8 @@ test: setup-dev ## Run every test.
 	@$(PYTHON) -bb -m pytest --numprocesses auto --dist loadfile $(ARGS)
 
 guarantees: setup-dev ## Attack the device and report each guarantee by id (KILLS=5000 for a long run).
-	@$(PYTHON) -bb -m pytest --quiet --numprocesses auto --dist loadfile \
-	    --guarantees build/guarantees.json $(if $(KILLS),--kills $(KILLS) --timeout 0) $(ARGS)
+	@$(if $(KILLS),PRIMEGAP_KILLS=$(KILLS)) $(PYTHON) -bb -m pytest --quiet --numprocesses auto \
+	    --dist loadfile --guarantees build/guarantees.json $(ARGS)
 
 check: setup-dev ## Static checks: format, lint, types, import contracts, docs.
 	@.venv/bin/ruff format --check .

@@ -59,6 +59,17 @@ def device() -> Iterator[Device]:
         yield device
 
 
+@pytest.mark.guarantee(
+    "A-6",
+    "A-8",
+    "ID-4",
+    "P-5",
+    "P-6",
+    "P-9",
+    "R-5",
+    "R-6",
+    tried="an installed app in the real sandbox: admitted, launched, asked for, revoked, removed",
+)
 def test_the_life_of_an_installed_app(device: Device) -> None:
     """A-6, A-8, ID-4, P-5, P-6, P-9, R-5, R-6: one story, in order."""
     launch = device.report("permissions", "launch")
@@ -111,6 +122,7 @@ def test_the_life_of_an_installed_app(device: Device) -> None:
     }
 
 
+@pytest.mark.guarantee("P-1", "P-2", tried="a router that says yes to everything")
 def test_the_kernel_s_lock_holds_when_the_router_s_is_broken() -> None:
     """P-1, P-2: with a router that says yes to everything, the service still gets nothing else."""
     granted = [name for name in MESSAGES if name != "Secret"]

@@ -35,7 +35,6 @@ _EVIDENCE: Final = pytest.StashKey["Evidence"]()
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("guarantees")
     group.addoption("--guarantees", metavar="FILE", help="report the guarantees; fail for gaps")
-    group.addoption("--kills", type=int, default=None, help="how often processes are killed")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -68,13 +67,6 @@ def attempted(request: pytest.FixtureRequest) -> Attempted:
         request.node.user_properties.append((_COUNTED, number))
 
     return count
-
-
-@pytest.fixture(scope="session")
-def kills(request: pytest.FixtureRequest) -> int | None:
-    """How often processes are to be killed, when the command line says so."""
-    number: int | None = request.config.getoption("--kills")
-    return number
 
 
 @dataclass(slots=True)

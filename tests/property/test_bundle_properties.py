@@ -6,6 +6,7 @@ import contextlib
 import io
 import tarfile
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.bundle_kit import publisher, signed_bundle
@@ -53,6 +54,7 @@ def test_whatever_unpacks_has_no_other_spelling(data: bytes) -> None:
             assert pack(unpack_untrusted(candidate)) == candidate
 
 
+@pytest.mark.guarantee("A-3", tried="random patches of a bundle")
 @given(at=st.integers(0, len(TAR) - 1), patch=st.binary(min_size=1, max_size=600))
 def test_a_patched_bundle_is_refused(at: int, patch: bytes) -> None:
     changed = TAR[:at] + patch + TAR[at + len(patch) :]
@@ -65,6 +67,7 @@ def test_a_patched_bundle_is_refused(at: int, patch: bytes) -> None:
     raise AssertionError("a changed bundle was accepted")
 
 
+@pytest.mark.guarantee("A-3", tried="bundles cut off")
 @given(cut=st.integers(0, len(SIGNED) - 1))
 @settings(max_examples=50)
 def test_a_bundle_cut_off_is_refused(cut: int) -> None:

@@ -203,6 +203,7 @@ REFUSED: dict[str, Refusal] = {
 }
 
 
+@pytest.mark.guarantee("A-5", tried="one bundle for each refusal")
 @pytest.mark.parametrize("case", REFUSED.values(), ids=REFUSED.keys())
 def test_refusals_by_name(case: Refusal) -> None:
     make, registry, facts, error = case
@@ -227,6 +228,7 @@ def test_no_room() -> None:
 APP_ID = next(iter(installed(HELLO).apps))
 
 
+@pytest.mark.guarantee("A-6", tried="the bytes that are launched against those that were verified")
 def test_what_is_launched_is_what_was_verified() -> None:
     bundle = verify_launch(APP_ID, HELLO, installed(HELLO), now_s=NOW_S)
     image = code_image(bundle)
@@ -236,6 +238,7 @@ def test_what_is_launched_is_what_was_verified() -> None:
         assert {name: archive.read(name) for name in archive.namelist()} == CODE
 
 
+@pytest.mark.guarantee("A-6", "A-7", tried="launches of what was changed, withdrawn, expired")
 def test_launches_that_are_refused() -> None:
     registry = installed(HELLO)
     fingerprint = next(iter(registry.publishers))
@@ -352,6 +355,7 @@ def test_every_screen_fits_the_display() -> None:
         assert screen.approval.hold_ms
 
 
+@pytest.mark.guarantee("P-5", "U-2", tried="manifests that claim parts of the system")
 def test_core_is_told_nothing_that_makes_an_app_a_part_of_the_system() -> None:
     manifest = core_manifest(verify_bundle_untrusted(HELLO).manifest)
     assert (manifest.system, manifest.critical, manifest.first) == (False, False, False)

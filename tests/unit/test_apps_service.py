@@ -88,6 +88,7 @@ async def install(one: Bench, data: bytes, *screens: str) -> dict[str, Any]:
     return await asyncio.wait_for(job, 20)
 
 
+@pytest.mark.guarantee("A-8", tried="an app installed, used, removed")
 async def test_from_offer_to_removal(tmp_path: Path) -> None:
     async with device(tmp_path) as one:
         await one.set_up()
@@ -177,6 +178,9 @@ async def stored(one: Bench, folder: Path) -> Registry:
     return shelf.registry
 
 
+@pytest.mark.guarantee(
+    "A-9", tried="every developer command with the mode off, while locked, under a question"
+)
 async def test_the_developers_door_while_locked_and_while_a_question_is_shown(
     tmp_path: Path,
 ) -> None:
@@ -201,6 +205,7 @@ async def test_the_developers_door_while_locked_and_while_a_question_is_shown(
         assert one.shown()["id"] == "unlock"
 
 
+@pytest.mark.guarantee("A-3", "A-5", tried="bundles that do not hold, offered")
 async def test_bundles_that_do_not_hold_ask_nobody(tmp_path: Path) -> None:
     async with device(tmp_path) as one:
         await one.set_up()
@@ -221,6 +226,7 @@ async def test_bundles_that_do_not_hold_ask_nobody(tmp_path: Path) -> None:
         assert list((tmp_path / "app-manager" / "bundles").iterdir()) == []
 
 
+@pytest.mark.guarantee("A-6", "A-7", tried="stored bytes swapped, the publisher removed")
 async def test_a_swapped_bundle_or_a_removed_publisher_does_not_start(tmp_path: Path) -> None:
     """A-6, A-7: each start checks the stored bytes again, and whether they are still wanted."""
     async with device(tmp_path) as one:
@@ -285,6 +291,7 @@ def put(shelf: Shelf, data: bytes) -> None:
     shelf.install(plan.app, plan.certificate, data)
 
 
+@pytest.mark.guarantee("A-4", tried="a power cut at every step of installing, updating, removing")
 @pytest.mark.parametrize("what", ["install", "update", "remove", "erased"])
 async def test_power_cuts_at_every_step_leave_the_old_or_the_new(
     tmp_path: Path, what: str, monkeypatch: pytest.MonkeyPatch
@@ -352,6 +359,7 @@ async def test_power_cuts_at_every_step_leave_the_old_or_the_new(
     assert seen == {"old", "new"}
 
 
+@pytest.mark.guarantee("A-4", "F-9", tried="a full disk")
 async def test_a_full_disk_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shelf = await shelf_at(tmp_path)
     put(shelf, HELLO)

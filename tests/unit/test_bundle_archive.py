@@ -114,6 +114,9 @@ NAMES = [
 ]
 
 
+@pytest.mark.guarantee(
+    "A-3", "F-2", tried="names with traversal, roots, aliases, control characters"
+)
 @pytest.mark.parametrize("name", NAMES)
 def test_names_that_could_lead_elsewhere_have_no_spelling(name: str) -> None:
     with pytest.raises(ArchiveError):
@@ -122,6 +125,7 @@ def test_names_that_could_lead_elsewhere_have_no_spelling(name: str) -> None:
         pack({**FILES, name: b""})
 
 
+@pytest.mark.guarantee("A-3", tried="links, devices, fifos, folders in an archive")
 @pytest.mark.parametrize(
     ("entry", "what"),
     [
@@ -159,6 +163,7 @@ def test_owners_modes_and_times_are_not_accepted(field: str, value: object) -> N
         unpack_untrusted(changed_header(lambda info: setattr(info, field, value)))
 
 
+@pytest.mark.guarantee("A-3", tried="double names, other cases, other orders")
 @pytest.mark.parametrize(
     "entries",
     [
@@ -183,6 +188,7 @@ def test_order_and_double_names(entries: list[tuple[tarfile.TarInfo, bytes]]) ->
         unpack_untrusted(rebuilt(*entries))
 
 
+@pytest.mark.guarantee("A-3", tried="too many files, too large ones")
 def test_too_much_of_something() -> None:
     many = {f"code/f{number}.py": b"" for number in range(MAX_FILES)}
     with pytest.raises(BuildError):
@@ -197,6 +203,7 @@ def test_too_much_of_something() -> None:
         pack({"code/a.py": b""})
 
 
+@pytest.mark.guarantee("A-3", "H-6", tried="size bombs")
 def test_size_bombs_do_not_unpack() -> None:
     bomb = gzip.compress(bytes(200 << 20), 9, mtime=0)
     assert len(bomb) < 1 << 20
@@ -254,6 +261,7 @@ def test_other_forms_of_the_same_are_refused(data: bytes) -> None:
         unpack_untrusted(data)
 
 
+@pytest.mark.guarantee("A-3", tried="every bit of an archive flipped, checksums mended")
 def test_every_flipped_bit_is_refused_even_with_the_checksum_made_right() -> None:
     for bit in range(len(PACKED) * 8):
         changed = bytearray(PACKED)

@@ -168,6 +168,7 @@ WEAK: dict[str, Callable[[], bytes]] = {
 }
 
 
+@pytest.mark.guarantee("A-7", tried="certificates that break one rule each")
 @pytest.mark.parametrize("make", WEAK.values(), ids=WEAK.keys())
 def test_broken_rules(make: Callable[[], bytes]) -> None:
     data = make()
@@ -181,6 +182,7 @@ def test_an_extension_that_is_not_critical_may_be_there() -> None:
     )
 
 
+@pytest.mark.guarantee("A-7", tried="the clock before, inside and after the window")
 @pytest.mark.parametrize(
     ("now_s", "valid"),
     [
@@ -207,6 +209,7 @@ def test_names_that_no_certificate_is_made_for(bad: str) -> None:
         make_certificate(bad, EC_KEY, KEYS.ml_dsa, not_before_s=0, not_after_s=1, serial=1)
 
 
+@pytest.mark.guarantee("A-7", tried="every bit of a certificate flipped")
 def test_no_bit_of_the_certificate_can_be_changed() -> None:
     """Its own signature holds it together; the signature of a bundle covers all of it again."""
     for at in range(len(KEYS.certificate)):

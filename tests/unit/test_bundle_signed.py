@@ -113,6 +113,7 @@ def test_the_same_tree_gives_the_same_bytes() -> None:
     assert one[SIGNATURE] != two[SIGNATURE]  # ML-DSA signs with fresh randomness
 
 
+@pytest.mark.guarantee("A-1", "A-3", tried="every bit of a signed bundle flipped")
 def test_every_flipped_bit_of_the_file_is_refused() -> None:
     for bit in range(0, len(SIGNED) * 8, 3):
         changed = bytearray(SIGNED)
@@ -166,12 +167,14 @@ REFUSED: dict[str, Callable[[], bytes]] = {
 }
 
 
+@pytest.mark.guarantee("A-1", "A-2", tried="signatures missing, exchanged, of others")
 @pytest.mark.parametrize("make", REFUSED.values(), ids=REFUSED.keys())
 def test_signatures_that_do_not_hold(make: Callable[[], bytes]) -> None:
     with pytest.raises(BundleSignatureError):
         verify_bundle_untrusted(make())
 
 
+@pytest.mark.guarantee("A-3", tried="files that are not listed, missing or exchanged")
 def test_a_file_that_is_not_listed_or_not_there_or_another() -> None:
     for files in (
         {**FILES, "code/extra.py": b""},
@@ -254,6 +257,7 @@ def test_texts_that_are_no_manifest(text: bytes) -> None:
         verify_bundle_untrusted(resigned(text))
 
 
+@pytest.mark.guarantee("A-5", tried="an app id of another publisher")
 def test_an_app_id_cannot_be_claimed_by_another_publisher() -> None:
     """The secrets of an app come from its id, so nobody else may have it."""
     mine, theirs = (verify_bundle_untrusted(signed_bundle(keys)).manifest for keys in (KEYS, OTHER))

@@ -94,6 +94,7 @@ def test_nothing_of_a_message_is_in_its_record_and_no_record_looks_like_another(
     assert len(seen) == 6
 
 
+@pytest.mark.guarantee("ID-3", tried="every bit of a sealed message between apps flipped")
 def test_every_altered_bit_ends_the_channel() -> None:
     for position in range(64 + 16 + 2):
         for bit in (1, 128):
@@ -134,6 +135,7 @@ def test_each_side_speaks_in_its_turn() -> None:
         callee.open_request(1, record)
 
 
+@pytest.mark.guarantee("H-1", tried="repr, pickle and copy of channel keys")
 def test_keys_are_neither_printed_nor_pickled_nor_copied() -> None:
     caller, _ = open_pair()
     opening = Opening(key_for(CODES, Side.CALLER), server=SERVER, rng=Randomness("r"))
@@ -251,6 +253,7 @@ def hello_and_answer(
     opening.finish(answer, said_callee)
 
 
+@pytest.mark.guarantee("ID-1", "ID-3", tried="certificates and keys of another app")
 def test_nobody_can_be_somebody_else() -> None:
     """A compromised app has certificates of its own only; core's word and they must agree."""
     hello_and_answer()
@@ -295,6 +298,7 @@ def test_every_altered_byte_of_a_handshake_is_noticed() -> None:
             opening.finish(changed, CLOCK)
 
 
+@pytest.mark.guarantee("ID-3", tried="a router that swaps keys")
 def test_a_router_in_the_middle_that_swaps_the_key_gets_no_channel() -> None:
     opening = Opening(key_for(CODES, Side.CALLER), server=SERVER, rng=Randomness("h"))
     middle = Opening(key_for(THIEF, Side.CALLER), server=SERVER, rng=Randomness("m"))
@@ -438,6 +442,7 @@ async def test_a_cancelled_call_leaves_nothing_half_said() -> None:
     assert await bench.calls.call(1, b"y") == b"Y"
 
 
+@pytest.mark.guarantee("ID-3", "F-5", tried="channel numbers of another app")
 async def test_a_number_of_another_app_is_no_way_in_and_no_way_to_end_it() -> None:
     bench = Bench()
     await bench.calls.call(1, b"")
@@ -448,6 +453,7 @@ async def test_a_number_of_another_app_is_no_way_in_and_no_way_to_end_it() -> No
     assert await bench.calls.call(1, b"still") == b"STILL"
 
 
+@pytest.mark.guarantee("X-3", tried="channels without end")
 async def test_an_app_that_opens_channels_without_end_loses_only_its_own() -> None:
     bench = Bench()
     await bench.calls.call(1, b"")

@@ -221,6 +221,23 @@ def test_nothing_reaches_the_service_before_the_person_agreed() -> None:
     assert isinstance(bench.router.client_frame(other, request(CODE, 1))[0], Park)
 
 
+@pytest.mark.guarantee(
+    "R-1", tried="a promptable message in every kind of frame that does not wait"
+)
+def test_only_a_request_that_waits_asks_the_person() -> None:
+    """A frame that wants no answer is no request here; one that is taken back asks nobody."""
+    bench = Bench()
+    for kind in Kind:
+        if kind is not Kind.REQUEST:
+            frame = Frame(kind=kind, message_id=CODE, correlation=1)
+            actions = bench.router.client_frame(bench.connection, frame)
+            assert not [a for a in actions if isinstance(a, Park | ToService)], kind
+    number = bench.park()
+    bench.router.client_frame(bench.connection, Frame(kind=Kind.CANCEL, correlation=1))
+    assert bench.router.take_up(number) is None
+    assert bench.router.answer_parked(number, allow=True) == []
+
+
 def test_a_refusal_ends_all_that_wait_for_the_same() -> None:
     bench = Bench()
     numbers = [bench.park(correlation) for correlation in (1, 2, 3)]
@@ -230,7 +247,6 @@ def test_a_refusal_ends_all_that_wait_for_the_same() -> None:
     assert bench.router.answer_parked(numbers[0], allow=True) == []
 
 
-@pytest.mark.guarantee("R-5", "ID-2", tried="sender, server or connection gone before a late yes")
 @pytest.mark.guarantee("R-5", "ID-2", tried="a late yes after each way of being gone")
 @pytest.mark.parametrize("end", ["sender", "server", "connection", "cancelled"])
 def test_a_late_yes_changes_nothing_for_who_is_gone(end: str) -> None:

@@ -85,6 +85,7 @@ def parked(actions: Sequence[object]) -> int:
     return action.number
 
 
+@pytest.mark.guarantee("X-5", tried="objects larger than the message allows")
 def test_the_default_size_holds_unless_the_manifest_says_otherwise(
     router: Router, connection: int
 ) -> None:
@@ -101,6 +102,7 @@ def test_the_default_size_holds_unless_the_manifest_says_otherwise(
     assert statuses(answer) == {2: Status.TOO_LARGE}
 
 
+@pytest.mark.guarantee("X-3", tried="lent memory beyond the limit")
 def test_lent_memory_is_limited_by_caller_and_comes_back_with_the_answer(
     router: Router, connection: int
 ) -> None:
@@ -123,6 +125,7 @@ def test_lent_memory_is_limited_by_caller_and_comes_back_with_the_answer(
     assert isinstance(again, ToService)
 
 
+@pytest.mark.guarantee("P-2", tried="frames that the kernel's lock cut")
 def test_a_frame_that_the_kernel_cut_is_denied_and_counted(router: Router, connection: int) -> None:
     """P-2."""
     assert statuses(router.cut_frame(connection, Kind.REQUEST, 9, 5)) == {5: Status.DENIED}
@@ -134,6 +137,7 @@ def test_a_frame_that_the_kernel_cut_is_denied_and_counted(router: Router, conne
     assert statuses(router.cut_frame(connection, Kind.REQUEST, 9, 6)) == {6: Status.MALFORMED}
 
 
+@pytest.mark.guarantee("P-9", "R-6", tried="requests after a denial")
 def test_a_denial_shuts_the_kernel_s_lock_until_it_may_be_asked_again(
     router: Router, connection: int
 ) -> None:
@@ -149,6 +153,7 @@ def test_a_denial_shuts_the_kernel_s_lock_until_it_may_be_asked_again(
     parked(router.client_frame(connection, request(2, 3)))
 
 
+@pytest.mark.guarantee("P-9", "X-1", tried="a revocation under waiting requests")
 def test_a_revocation_wakes_whoever_waits_and_cancels_at_the_service(
     router: Router, connection: int
 ) -> None:
@@ -165,6 +170,7 @@ def test_a_revocation_wakes_whoever_waits_and_cancels_at_the_service(
     parked(router.client_frame(connection, request(2, 3)))
 
 
+@pytest.mark.guarantee("R-4", "ID-2", tried="denials after the broker's or the app's end")
 def test_a_denial_ends_with_the_broker_and_with_the_app(router: Router, connection: int) -> None:
     """R-4, ID-2."""
     number = parked(router.client_frame(connection, request(2, 1)))
@@ -176,6 +182,7 @@ def test_a_denial_ends_with_the_broker_and_with_the_app(router: Router, connecti
     assert router.rights(another) == {1, 2, 3}
 
 
+@pytest.mark.guarantee("P-3", tried="sizes that make no sense")
 @pytest.mark.parametrize(
     "lines",
     [

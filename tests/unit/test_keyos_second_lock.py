@@ -48,6 +48,7 @@ def request(message_id: int, *, kind: int = Kind.REQUEST, payload: bytes = b"sec
     return bytes(data)
 
 
+@pytest.mark.guarantee("P-1", "P-2", tried="random sets of ids against the kernel's filter")
 @given(granted=st.sets(ids, max_size=40), asked=st.lists(ids, max_size=20))
 @settings(deadline=None, max_examples=60)
 def test_only_granted_ids_pass_whole(granted: set[int], asked: list[int]) -> None:
@@ -63,6 +64,7 @@ def test_only_granted_ids_pass_whole(granted: set[int], asked: list[int]) -> Non
             assert parse_stub_untrusted(data) == (Kind.REQUEST, message_id, 77)
 
 
+@pytest.mark.guarantee("P-8", tried="kinds that a client may not send, against the kernel's filter")
 @given(granted=st.sets(ids, max_size=10), kind=st.integers(0, 255), message_id=ids)
 @settings(deadline=None, max_examples=60)
 def test_only_requests_and_cancels_pass_whole(
@@ -98,6 +100,7 @@ def test_a_service_gets_what_its_manifest_offers_and_cancels(
     assert found == [*wanted, cancel]
 
 
+@pytest.mark.guarantee("P-2", tried="the filter removed from its socket")
 def test_a_locked_filter_stays() -> None:
     ours, theirs = channel_pair()
     with ours, theirs:
@@ -110,6 +113,7 @@ def test_a_locked_filter_stays() -> None:
             ours.setsockopt(socket.SOL_SOCKET, 44, 0)  # SO_LOCK_FILTER
 
 
+@pytest.mark.guarantee("P-9", tried="a filter replaced between two datagrams")
 def test_a_replaced_filter_holds_for_the_next_datagram() -> None:
     ours, theirs = channel_pair()
     with ours, theirs:

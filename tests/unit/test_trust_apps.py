@@ -177,6 +177,7 @@ async def test_about_names_the_isolation_and_every_process(device: Bench) -> Non
     await device.wait("grants")
 
 
+@pytest.mark.guarantee("P-1", "ID-3", tried="an app that the receiver's manifest does not name")
 async def test_an_app_that_was_not_named_cannot_reach_the_settings(device: Bench) -> None:
     from primegap.keyos.errors import RequestError, Status
 
