@@ -235,6 +235,7 @@ async def test_a_payment_goes_through_without_scripts(tmp_path: Path) -> None:
         funded_page(tmp_path, served=True) as (client, companion, node),
         chromium() as browser,
     ):
+        expect.set_options(timeout=PATIENCE_MS)
         context = await browser.new_context(java_script_enabled=False)
         page = await context.new_page()
         await page.goto(f"{client.base_url}/?token={TOKEN}")

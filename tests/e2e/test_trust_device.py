@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import resource
 import shutil
 import socket
 import subprocess
@@ -74,7 +75,7 @@ def taken(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 
 def result(device: Running, name: str) -> dict[str, str]:
     report = device.folder / f"data/bitcoin/{name}.json"
-    found: dict[str, Any] = json.loads(eventually(report.read_text))
+    found: dict[str, Any] = json.loads(eventually(report.read_text, 60))
     answer: dict[str, str] = found["result"]
     return answer
 
@@ -143,6 +144,8 @@ def test_an_app_in_other_hands_gets_no_further_than_its_rights(taken: Running) -
 
 def test_a_crowd_at_the_door_takes_nothing_from_the_device(taken: Running) -> None:
     port = taken.event("core-ready")["port"]
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(4096, hard), hard))  # a user begins with 1024
     crowd = [socket.create_connection(("127.0.0.1", port), timeout=5) for _ in range(1500)]
     assert eventually(taken.screen, 10)
     unlock(taken)

@@ -130,6 +130,7 @@ async def compose(demo: Demo) -> Payment:
 async def refused(demo: Demo, psbt: bytes) -> str:
     """Send a PSBT that the device must refuse; return its reason, which both screens show."""
     link = await demo.companion.link()
+    await link.wait_connected(60)
     with pytest.raises(DeviceRefusedError) as refusal:
         await link.request_signature(demo.companion.account().id, psbt)
     screen = await demo.finger.wait("bitcoin-problem", 90)  # notices in a row are slowed down

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 NETWORKS: Final = ("mainnet", "testnet4", "signet", "regtest")
 DEFAULT_PORT: Final = 8521
 REGTEST_ELECTRUM: Final = "tcp://127.0.0.1:60401"
+LINK_ATTEMPTS: Final = 4  # to ask for one signature; the device asks the person once
 PICTURE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
@@ -397,7 +398,7 @@ async def _finish(
             payment = await sign_by_pictures(companion, payment, by_qr)
         elif payment.stage == COMPOSED:
             say("Check the payment on the device and sign it there.")
-            payment = await companion.sign_over_link(payment)
+            payment = await _sign_over_link(companion, payment)
         say("Signed. Sending it to the network.")
         return await companion.broadcast(payment)
     except RejectedError:
@@ -406,6 +407,18 @@ async def _finish(
     except CompanionError:
         say("The payment is kept. To go on with it: primegap companion resume")
         raise
+
+
+async def _sign_over_link(companion: Companion, payment: Payment) -> Payment:
+    """Ask the device; when the link is lost meanwhile, ask again as soon as it is back."""
+    from primegap.companion.errors import LinkLostError
+
+    for _ in range(LINK_ATTEMPTS - 1):
+        try:
+            return await companion.sign_over_link(payment)
+        except LinkLostError as error:
+            say(f"{error.hint} Asking again then.")
+    return await companion.sign_over_link(payment)
 
 
 # -- page ---------------------------------------------------------------------------------------

@@ -61,7 +61,7 @@ PROOF_TIMEOUT_S: Final = 20.0
 who only stays would keep the companion out. A companion starts its handshake at once, tries KK for
 2.5 s and IK for 5 s, and may have to begin again."""
 PROOF_CHECK_S: Final = 1.0
-RADIO_START_S: Final = 10.0  # a chip starts within a second or two, on a busy machine in a few
+RADIO_START_S: Final = 20.0  # a chip starts within a second or two, on a busy machine in a few
 MAX_WAITING_CALLS: Final = 32  # of one app that does not take them; further ones are refused
 NOT_READY: Final = "The link is still starting. Try again in a moment."
 CHIP_NOT_READY: Final = "The Bluetooth chip is not ready. Try again."
