@@ -1,0 +1,39 @@
+"""What comes in from outside is for the app that the person has in front, and for no other."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+
+import pytest
+from tests.trust_bench import PIN, bench, quick_hand, quick_pin
+
+from primegap.demo.pictures import qr_picture
+from primegap.keyos.api import camera
+from primegap.keyos.errors import RequestError
+from primegap.keyos.security.vault import SoftwareVault
+
+__all__ = ["quick_hand", "quick_pin"]
+
+
+@pytest.mark.usefixtures("quick_pin", "quick_hand")
+@pytest.mark.guarantee(
+    "U-3", tried="an app in the background that asks the camera for what it sees"
+)
+async def test_an_app_in_the_background_gets_no_picture(tmp_path: Path) -> None:
+    (tmp_path / "security").mkdir(parents=True)
+    SoftwareVault(tmp_path / "security", rng=os.urandom).seal(PIN, bytes(64) + bytes(range(16)))
+    async with bench(tmp_path, puppets=("authenticator",)) as device:
+        await device.unlock()
+        await device.wait("home")
+        spy = await device.puppet("authenticator")
+        spy.serve()
+        looking = asyncio.create_task(spy.call(camera.NextCode(), camera.Code))
+        async with asyncio.timeout(20):
+            held_up = asyncio.create_task(device.panel.hold_up_picture(qr_picture("secret")))
+            done, _ = await asyncio.wait({looking, held_up}, return_when=asyncio.FIRST_COMPLETED)
+        held_up.cancel()
+        assert looking in done
+        with pytest.raises(RequestError):
+            looking.result()
