@@ -84,6 +84,7 @@ class Device:
         without: tuple[int, int | None] | None,
         *,
         open_router: bool = False,
+        simulator: bool = False,
     ) -> None:
         self._folder = folder
         self.data = folder / "data"
@@ -91,6 +92,7 @@ class Device:
         self.roles = roles
         self._without = without
         self._open_router = open_router
+        self._simulator = simulator
         self.process: subprocess.Popen[bytes]
 
     def start(self) -> None:
@@ -105,6 +107,7 @@ class Device:
             "data": str(self.data),
             "without": self._without,
             "open_router": self._open_router,
+            "simulator": self._simulator,
             "manifests": [role.manifest(number) for number, role in enumerate(self.roles, 1)],
             "supplies": {
                 role.name: {"config": role.config, "page": role.page} for role in self.roles
@@ -219,6 +222,7 @@ def running_device(
     mode: str,
     without: tuple[int, int | None] | None = None,
     open_router: bool = False,
+    simulator: bool = False,
 ) -> Iterator[Device]:
     """Run a device `mode="root"` (a user id for each role) or `mode="user"` (user namespaces).
 
@@ -229,7 +233,9 @@ def running_device(
         pytest.skip("needs root: a user id of its own for each role")
     uid = ORDINARY_UID if mode == "user" and os.getuid() == 0 else None
     with tempfile.TemporaryDirectory(prefix="primegap-sandbox-") as folder:
-        device = Device(Path(folder), list(roles), uid, without, open_router=open_router)
+        device = Device(
+            Path(folder), list(roles), uid, without, open_router=open_router, simulator=simulator
+        )
         device.start()
         try:
             yield device

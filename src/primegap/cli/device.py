@@ -52,6 +52,12 @@ def device() -> None:
     is_flag=True,
     help="Development only: write public facts of the link to the device's data directory.",
 )
+@click.option(
+    "--simulator",
+    is_flag=True,
+    help="No isolation, for machines that have none: a test seed that everybody knows, a banner on "
+    "every screen, a data directory of its own.",
+)
 @click.option("--journal", is_flag=True, help="Show the device's log on standard error.")
 @click.pass_obj
 @command
@@ -62,6 +68,7 @@ def run(
     port: int,
     bluetooth: str,
     development: bool,
+    simulator: bool,
     link_trace: bool,
     journal: bool,
     as_json: bool,
@@ -82,6 +89,7 @@ def run(
                 data=settings.device,
                 network=network,
                 development=development,
+                simulator=simulator,
                 port=port,
                 bluetooth=_controller_path(bluetooth, controller),
                 link_trace=link_trace,

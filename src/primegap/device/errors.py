@@ -31,9 +31,16 @@ class DataDirectoryModeError(DataDirectoryError):
 
     code = "data-directory-mode"
     hint = (
-        "Automation is only for devices that were never used without it. "
+        "Automation and simulation are only for devices that were never used without. "
         "Choose another data directory (--data-dir)."
     )
+
+
+class SimulatorNetworkError(DeviceError):
+    """A simulator, whose seed everybody knows, is not for real coins."""
+
+    code = "simulator-network"
+    hint = "A simulator has a seed that everybody knows. Choose a test network (--network)."
 
 
 class BluetoothPathError(DeviceError):

@@ -28,6 +28,7 @@ from primegap.device.errors import (
     DataDirectoryError,
     DataDirectoryModeError,
     PortBusyError,
+    SimulatorNetworkError,
 )
 from primegap.keyos.channel import seal_object
 from primegap.keyos.core.builtin import PACKAGE
@@ -42,6 +43,7 @@ LOCK: Final = "lock"
 TOKEN: Final = "page-token"  # noqa: S105 - the name of a file
 LINK_TRACE: Final = "link-trace.jsonl"
 FORMAT: Final = 1
+KINDS: Final = ("ordinary", "development")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +56,9 @@ class DeviceSettings:
     "`regtest`, `signet`, `testnet4` or `mainnet`."
     development: bool = False
     "Automation on: only for a data directory that was never used without it."
+    simulator: bool = False
+    """No isolation at all, for machines without it: test seeds, no mainnet, its own kind of data
+    directory, a banner on every screen (M-1)."""
     port: int = 0
     "Port of the device page on the loopback; 0 for any."
     bluetooth: str | None = None
@@ -85,7 +90,7 @@ class StartedDevice:
         return f"{self.url}/?token={self.token}"
 
 
-def prepare_data_directory(data: Path, *, development: bool) -> int:
+def prepare_data_directory(data: Path, *, development: bool, simulator: bool = False) -> int:
     """Create or check the data directory; return the descriptor that holds its lock.
 
     Raises:
@@ -101,7 +106,7 @@ def prepare_data_directory(data: Path, *, development: bool) -> int:
         raise DataDirectoryError(f"cannot use {data}: {error.strerror}") from error
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        _check_marker(data, development=development)
+        _check_marker(data, "simulator" if simulator else KINDS[development])
     except BlockingIOError:
         os.close(lock)
         raise DataDirectoryBusyError(f"{data} is in use") from None
@@ -111,10 +116,9 @@ def prepare_data_directory(data: Path, *, development: bool) -> int:
     return lock
 
 
-def _check_marker(data: Path, *, development: bool) -> None:
+def _check_marker(data: Path, mode: str) -> None:
     from primegap.files import StorageError, read_file, write_file
 
-    mode = "development" if development else "ordinary"
     try:
         present = read_file(data / MARKER)
         if present is None:
@@ -130,14 +134,14 @@ def _check_marker(data: Path, *, development: bool) -> None:
         known = found["mode"] if found["format"] == FORMAT else None
     except (ValueError, KeyError, TypeError):
         known = None
-    if known not in ("development", "ordinary"):
+    if known not in (*KINDS, "simulator"):
         raise DataDirectoryError(f"{data / MARKER} is damaged or of another version")
     if known != mode:
         raise DataDirectoryModeError(f"{data} belongs to {_article(known)} device")
 
 
 def _article(mode: str) -> str:
-    return "a development" if mode == "development" else "an ordinary"
+    return "an ordinary" if mode == "ordinary" else f"a {mode}"
 
 
 def listen(port: int) -> socket.socket:
@@ -171,7 +175,11 @@ def start_device(
     started_s = time.monotonic()
     if settings.bluetooth is not None:
         _radio_config(settings.bluetooth)  # refused before anything is opened
-    lock = prepare_data_directory(settings.data, development=settings.development)
+    if settings.simulator and settings.network == "mainnet":
+        raise SimulatorNetworkError("a simulator on mainnet")
+    lock = prepare_data_directory(
+        settings.data, development=settings.development, simulator=settings.simulator
+    )
     try:
         page_socket = listen(settings.port)
     except PortBusyError:
@@ -189,6 +197,7 @@ def start_device(
                 "started_s": started_s,
                 "data": str(settings.data.resolve()),
                 "development": settings.development,
+                "simulator": settings.simulator,
                 "supplies": _supplies(settings, token, page_socket.fileno()),
             }
         ).encode()

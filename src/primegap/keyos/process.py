@@ -157,6 +157,8 @@ class Process:
     ) -> None:
         self.role: str = order["role"]
         self.development: bool = order["development"]
+        self.simulator: bool = order["simulator"]
+        "No wall around any process: test seeds only, and every screen says so (M-1)."
         self.config: dict[str, Any] = order["config"]
         "Settings for this role, from the launcher (network, first screens); never from an app."
         self.data = Path(data)

@@ -73,6 +73,7 @@ async def run(order: dict[str, Any]) -> int:
         journal=journal,
         supplies=supplies,
         groups=groups,
+        simulator=order["simulator"],
     )
     journal.event("core-ready", pid=os.getpid())
     supervisor.start_first()

@@ -71,6 +71,7 @@ async def _run(settings: dict[str, Any], spawner: Spawner) -> int:
         runtime,
         data=Path(settings["data"]),
         development=settings["development"],
+        simulator=settings["simulator"],
         journal=journal,
         supplies=supplies,
         groups=groups,

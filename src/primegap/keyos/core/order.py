@@ -72,6 +72,7 @@ def launch_order(
     config: dict[str, Any],
     devices: list[str],
     groups: list[str],
+    simulator: bool,
 ) -> dict[str, Any]:
     """Return the order that `sandbox/launch.py` carries out."""
     return {
@@ -85,6 +86,7 @@ def launch_order(
         "uid": uid,
         "devices": devices,
         "groups": groups,
+        "simulator": simulator,
         "fds": fds,
         "development": development,
         "config": config,

@@ -219,7 +219,7 @@ class CoreServer:
             supervisor.switches.air_gap,
             int(support.level),
             tuple(FeatureInfo(f.name, f.present, f.detail) for f in support.findings),
-            simulator=False,
+            simulator=supervisor.simulator,
         )
 
     # -- apps -----------------------------------------------------------------------------------
@@ -281,7 +281,8 @@ class CoreServer:
             raise RequestError(Status.DENIED, "an installed app needs an image, others have none")
         if image is not None:
             await supervisor.measured.wait()
-            if supervisor.support.level is not Level.FULL and not supervisor.development:
+            needed = Level.REDUCED if supervisor.development else Level.FULL
+            if supervisor.support.level > needed:
                 raise RequestError(Status.DENIED, supervisor.support.level.meaning)
         if role in supervisor.running:
             raise RequestError(Status.BUSY, "runs already")

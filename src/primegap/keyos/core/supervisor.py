@@ -25,6 +25,7 @@ from primegap.keyos.frame import Frame, Kind, Trust
 from primegap.keyos.manifest.schema import SWITCHES
 from primegap.keyos.sandbox.cgroups import LIMITS
 from primegap.keyos.sandbox.launch import EXIT_NOT_CONFINED
+from primegap.keyos.sandbox.support import judge
 
 if TYPE_CHECKING:
     import socket
@@ -92,11 +93,13 @@ class Supervisor:
         supplies: dict[str, Supply],
         groups: ControlGroups | None = None,
         spawner: Spawner | None = None,
+        simulator: bool = False,
     ) -> None:
         """Put a device together.
 
         `groups` are the control groups that limit each role, where this machine has them;
-        `spawner` may have interpreters that were started ahead.
+        `spawner` may have interpreters that were started ahead. A `simulator` confines nothing:
+        test seeds only, and no installed apps (M-1).
         """
         self._spawner = spawner or Spawner(runtime.python_path)
         self.table = table
@@ -106,6 +109,7 @@ class Supervisor:
         self._journal = journal
         self._supplies = supplies
         self._groups = groups
+        self.simulator = simulator
         self.support = NOT_MEASURED
         "What the isolation of this machine is worth, once `measured` is set."
         self.measured = asyncio.Event()
@@ -118,7 +122,8 @@ class Supervisor:
         self.finished: asyncio.Future[str] = self._loop.create_future()
         "Resolves with the reason when the device stops; empty for an orderly stop."
         self._late_started = False
-        self._uids = UserIds(data / "user-ids") if os.getuid() == 0 else None
+        own_users = os.getuid() == 0 and not simulator
+        self._uids = UserIds(data / "user-ids") if own_users else None
         self._quotas = Quotas()
         for manifest in table.manifests.values():
             self.watch_quota(manifest)
@@ -157,7 +162,10 @@ class Supervisor:
         self._tasks.add(self._loop.create_task(self._measure()))
 
     async def _measure(self) -> None:
-        self.support = await measure(self._runtime.python_path)
+        if self.simulator:
+            self.support = judge(())  # nothing is tried, as nothing holds
+        else:
+            self.support = await measure(self._runtime.python_path)
         self._note_support()
         self.measured.set()
         self._spawner.prepare(AHEAD)
@@ -225,6 +233,7 @@ class Supervisor:
             config=supply.config,
             devices=supply.devices,
             groups=self._limits(manifest),
+            simulator=self.simulator,
         )
         child = self.spawn(order)
         for end in [*ends.values(), *(extra or {}).values()]:
@@ -249,7 +258,7 @@ class Supervisor:
         return self._spawner.spawn(order)
 
     def _limits(self, manifest: Manifest) -> list[str]:
-        if self._groups is None:
+        if self._groups is None or self.simulator:
             return []
         return self._groups.make(manifest.role, LIMITS[manifest.profile])
 

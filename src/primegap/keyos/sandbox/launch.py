@@ -46,7 +46,10 @@ def main() -> None:
     order = _receive_order(int(sys.argv[1]))
 
     try:
-        _confine(order)
+        if order["simulator"]:
+            _simulate(order)
+        else:
+            _confine(order)
     except (SandboxError, OSError) as error:
         _die(f"{order['role']}: cannot be confined: {error}", EXIT_NOT_CONFINED)
     _run(order)
@@ -134,6 +137,21 @@ def _confine(order: dict[str, Any]) -> None:
     os.close(gives_proof)
 
 
+def _simulate(order: dict[str, Any]) -> None:
+    """Keep to what needs nothing of the kernel: a simulator runs without walls, and says so."""
+    import asyncio
+
+    from primegap.keyos.sandbox import libc
+
+    libc.set_name(order["role"])
+    libc.prctl(libc.PR_SET_PDEATHSIG, 9, what="cannot tie the process to its parent")
+    if os.getppid() != order["parent"]:
+        os._exit(EXIT_NOT_CONFINED)  # core died before that
+    libc.prctl(libc.PR_SET_NO_NEW_PRIVS, 1, what="cannot give up new privileges")
+    libc.prctl(libc.PR_SET_DUMPABLE, 0, what="cannot forbid core dumps")
+    asyncio.set_event_loop(asyncio.new_event_loop())
+
+
 def _wait_for(child: int, fds: list[int], proof: int) -> None:
     """Wait for the confined process and end as it ended; hold nothing that belongs to it.
 
@@ -161,12 +179,16 @@ def _run(order: dict[str, Any]) -> None:
 
     module, _, function = order["entry"].partition(":")
     loop = asyncio.get_event_loop_policy().get_event_loop()
-    os.environ["TMPDIR"] = namespaces.SCRATCH
+    data = namespaces.DATA
+    if order["simulator"]:
+        data = order["data"] or os.devnull
+    else:
+        os.environ["TMPDIR"] = namespaces.SCRATCH
     if order["fds"].pop("image", None) is not None:
         sys.path.insert(0, namespaces.IMAGE)
     try:
         entry = getattr(importlib.import_module(module), function)
-        process = Process(order, data=namespaces.DATA, loop=loop)
+        process = Process(order, data=data, loop=loop)
         loop.run_until_complete(process.run(entry))
     except Exception as error:  # noqa: BLE001 - the top of the process: report and end
         _die(_describe(order, error), EXIT_CRASHED)

@@ -20,7 +20,7 @@ class Level(enum.IntEnum):
     REDUCED = 2
     "Every wall stands, but nothing limits what an app takes together: built-in apps only."
     NONE = 3
-    "A wall is missing: no device runs here."
+    "A wall is missing: nothing but a simulator runs here."
 
     @property
     def meaning(self) -> str:
@@ -32,7 +32,7 @@ _MEANINGS: Final = {
     Level.UNKNOWN: "Not measured yet.",
     Level.FULL: "Full isolation. Installed apps may run.",
     Level.REDUCED: "Reduced isolation. Built-in apps only; installed apps do not start.",
-    Level.NONE: "The isolation is incomplete. No device runs here.",
+    Level.NONE: "The isolation is incomplete. Nothing but a simulator runs here.",
 }
 
 

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from primegap.keyos.ui.view import StatusBar, ViewState
 
 DEVELOPMENT_TEXT: Final = "DEVELOPMENT DEVICE – automation on"
+SIMULATOR_TEXT: Final = "SIMULATOR · NOT ISOLATED · TEST SEED"
 DEVELOPER_MODE_TEXT: Final = "DEVELOPER MODE"
 SYSTEM_NAME: Final = "System"
 
@@ -372,7 +373,9 @@ def _air_gap(canvas: _Canvas, right: int, middle: int) -> int:
 
 def _banner(status: StatusBar) -> str:
     parts = []
-    if status.development:
+    if status.simulator:
+        parts.append(SIMULATOR_TEXT)
+    elif status.development:
         parts.append(DEVELOPMENT_TEXT)
     if status.developer_mode:
         parts.append(DEVELOPER_MODE_TEXT)

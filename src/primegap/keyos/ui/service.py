@@ -221,6 +221,7 @@ class UiService:
             air_gap=context.air_gap,
             locked=context.lock.onboarded and not context.lock.unlocked,
             development=self._process.development,
+            simulator=self._process.simulator,
             developer_mode=context.apps.developer,
         )
 

@@ -63,6 +63,8 @@ class StatusBar:
     battery_percent: int | None = None
     development: bool = False
     "Draws the banner of a development device over everything."
+    simulator: bool = False
+    "Nothing is isolated; the same banner says so (M-1)."
     developer_mode: bool = False
     "Developer mode is on; the same banner says so (A-9)."
 
