@@ -74,10 +74,26 @@ def test_an_adapter_that_is_not_there_is_named(tmp_path: Path) -> None:
     assert "--bluetooth none" in run.stderr
 
 
-async def test_bluetooth_that_was_switched_off_stays_off(tmp_path: Path) -> None:
+@pytest.mark.guarantee(
+    "L-7", tried="the air gap and the switch turned on the screen, and a restart"
+)
+@pytest.mark.parametrize("how", ["switch", "air gap"])
+async def test_bluetooth_that_was_switched_off_stays_off(tmp_path: Path, how: str) -> None:
     async with Demo(tmp_path / "run", tell=lambda _: None) as demo:
         await start(demo, until="set-up")
-        await demo.finger.switch_bluetooth(on=False)
+        if how == "switch":
+            await demo.finger.switch_bluetooth(on=False)
+        else:
+            await eventually(lambda: processes_of(demo, "radio") != [])
+            await demo.finger.press("security")
+            await demo.finger.wait("security")
+            await demo.finger.press("air-gap")
+            shown = await demo.finger.wait("security")
+            while not shown["screen"]["items"][0]["on"]:
+                await asyncio.sleep(0.02)
+                shown = await demo.finger.wait("security")
+            # Whoever sees the switch on can rely on it: the process is gone, not about to go.
+            assert processes_of(demo, "radio") == []
         demo.device.process.terminate()
         await asyncio.to_thread(demo.device.process.wait)
         settings = DeviceSettings(
