@@ -287,6 +287,31 @@ async def test_the_time_to_lock_is_chosen_and_kept(device: Bench, tmp_path: Path
     assert load_preferences(tmp_path / "ui").auto_lock_s in AUTO_LOCK_CHOICES_S
 
 
+@pytest.mark.guarantee("U-12", tried="the beginnings of two PINs typed at the lock")
+async def test_the_lock_shows_words_that_only_this_device_knows(tmp_path: Path) -> None:
+    stored(tmp_path)
+
+    def shown(device: Bench) -> str:
+        return str(device.shown()["items"][0]["text"]).partition(": ")[2]
+
+    async with bench(tmp_path) as device:
+        found = []
+        for digits in ("271", "8", "28"):
+            await device.finger.type(digits)
+            if digits != "271":
+                await until(lambda: shown(device))
+            found.append(shown(device))
+        assert found[0] == ""
+        assert found[1] == found[2]
+        assert len(found[1].split()) == 2
+        for _ in range(6):
+            await device.finger.press("key:delete")
+        await until(lambda: not shown(device))
+        await device.finger.type("1234")
+        await until(lambda: shown(device))
+        assert shown(device) != found[1]
+
+
 async def test_the_words_are_refused_while_locked(tmp_path: Path) -> None:
     vault = stored(tmp_path)
     async with bench(tmp_path, puppets=("ui",)) as device:

@@ -190,9 +190,11 @@ class Display:
         match action.kind:
             case ActionKind.KEY:
                 ask.typed.append(action.character)
+                ask.typed_news.set()
             case ActionKind.DELETE:
                 with contextlib.suppress(IndexError):
                     ask.typed.pop()
+                ask.typed_news.set()
             case ActionKind.PRESS:
                 if not ask.answer.done():
                     ask.answer.set_result(action)

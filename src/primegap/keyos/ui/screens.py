@@ -103,9 +103,11 @@ def pin_entry(title: str, note: str) -> Screen:
     )
 
 
-def unlock(note: str) -> Screen:
-    """Lock screen."""
+def unlock(note: str, words: Sequence[str] = ()) -> Screen:
+    """Lock screen; after some digits with the two words that only this device shows for them."""
     text = Text(note, style=TextStyle.WARNING) if note else Text("Enter your PIN.")
+    if words:
+        text = Text(f"Go on only if these are yours: {' '.join(words)}")
     return Screen(
         id="unlock",
         title="Locked",

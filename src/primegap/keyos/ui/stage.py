@@ -45,6 +45,8 @@ class Ask:
     answer: asyncio.Future[UiAction]
     typed: list[str] = field(default_factory=list, repr=False)
     "Characters entered on the screen's keypad; shown as dots."
+    typed_news: asyncio.Event = field(default_factory=asyncio.Event)
+    "Set when they changed."
 
 
 class Stage:

@@ -13,6 +13,7 @@ from primegap.keyos.api import security
 from primegap.keyos.errors import KeyosError
 from primegap.keyos.ui import screens
 from primegap.keyos.ui.flows.context import Context, vault_reason
+from primegap.keyos.ui.flows.lock import security_words
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -71,9 +72,11 @@ async def _make_seed(ui: Context, pin: str) -> None:
         if not ui.lock.onboarded:  # else it was stored, and only the answer was lost
             await ui.tell("The seed was not stored", vault_reason(error))
         return
+    words = " ".join(await security_words(ui, pin))
     await ui.tell(
         "Your device is ready",
-        f"Master fingerprint {ui.lock.fingerprint.upper()}. Keep the words where only you look.",
+        f"Master fingerprint {ui.lock.fingerprint.upper()}. Keep the words where only you look.\n"
+        f"While you type your PIN, this device will show: {words}. Another device cannot.",
         good=True,
     )
 
