@@ -213,7 +213,11 @@ def sign(
 # -- the device -----------------------------------------------------------------------------------
 
 url_option = click.option(
-    "--url", default=DEFAULT_URL, show_default=True, help="Where the page of the device is."
+    "--url",
+    default=DEFAULT_URL,
+    show_default=True,
+    envvar="PRIMEGAP_DEVICE_URL",
+    help="Where the page of the device is.",
 )
 
 

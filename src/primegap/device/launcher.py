@@ -236,6 +236,7 @@ def _supplies(settings: DeviceSettings, token: str, page_fd: int) -> dict[str, A
             "fds": {},
             "devices": [],
         },
+        "app-manager": {"config": {"version": installed("primegap")}, "fds": {}, "devices": []},
         "bitcoin": {"config": {"network": settings.network}, "fds": {}, "devices": []},
     }
     if settings.bluetooth is not None:
