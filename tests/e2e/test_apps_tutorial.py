@@ -16,7 +16,7 @@ import pytest
 from primegap.device.client import AutomationClient
 
 EXAMPLES = Path(__file__).parents[2] / "docs/examples"
-LIMIT_S = 100
+LIMIT_S = 120
 
 
 @pytest.fixture
@@ -92,6 +92,7 @@ def start(*command: str, folder: Path, env: dict[str, str]) -> subprocess.Popen[
     )
 
 
+@pytest.mark.timeout(400)  # a dozen commands and presses beside whatever else the machine does
 @pytest.mark.guarantee("A-8", "F-1", tried="an app installed, used, removed and installed again")
 def test_the_first_app_from_an_empty_folder_to_the_screen(
     device: dict[str, Any], tmp_path: Path
