@@ -9,15 +9,17 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from tests.e2e.hostile.vault_api import MESSAGES
 from tests.e2e.sandbox_support import HERE, Device, Role, running_device
 
 from primegap.keyos.core.user_ids import FIRST_UID
+from primegap.keyos.sandbox.cgroups import find_control_groups
 from primegap.keyos.sandbox.support import NEEDS, Level
 
-GROUP = 'permissionGroup = "cryptography.primitives"'
+GROUP = 'permissionGroup = "device-secrets.app-scoped-seed"'
 DENIED = "ERROR 1"
 CORE = (
     "FirstScreen",
@@ -96,6 +98,13 @@ def test_the_life_of_an_installed_app(device: Device) -> None:
     assert first["not declared"] == first["for parts of the image"] == DENIED
     assert set(first["other servers"]) == {DENIED}
 
+    # where there are control groups, both processes of the app are in its own.
+    if find_control_groups().controllers:
+        for pid in (device.outer("app-thing"), device.pid("app-thing")):
+            groups = Path(f"/proc/{pid}/cgroup").read_text()
+            assert f"primegap-{device.core}" in groups
+            assert "app-thing" in groups
+
     device.tell("permissions", "go-revoke")
     held = device.report("app-thing", "held")
     assert held["taken back"] == DENIED
@@ -104,7 +113,7 @@ def test_the_life_of_an_installed_app(device: Device) -> None:
     assert held["ping"] == "REPLY"
     device.tell("permissions", "go-stop")
     prompts = device.report("permissions", "prompts")
-    assert prompts["prompts"] == [[True, "Thing", "cryptography.primitives"]] * 2
+    assert prompts["prompts"] == [[True, "Thing", "device-secrets.app-scoped-seed"]] * 2
     assert not prompts["asked again"]
 
     device.report("app-thing", "life-second", lives=2)

@@ -19,7 +19,7 @@ from primegap.keyos.errors import ManifestError, Status
 from primegap.keyos.frame import DEFAULT_OBJECT_BYTES, MAX_OBJECT_BYTES, Frame, Kind
 from primegap.keyos.manifest import PermissionTable, parse_manifest_untrusted
 
-GROUP: Final = 'permissionGroup = "cryptography.primitives"'
+GROUP: Final = 'permissionGroup = "device-secrets.app-scoped-seed"'
 SERVICE: Final = f"""
 appId = "0x{1:032x}"
 role = "service"
@@ -43,7 +43,7 @@ profile = "app"
 [permissions]
 "os/thing" = ["Free", "Asked", "Large"]
 """
-GROUP_NAME: Final = "cryptography.primitives"
+GROUP_NAME: Final = "device-secrets.app-scoped-seed"
 
 
 @pytest.fixture

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from primegap.keyos.process import Process
 
 APP: Final = bytes(15) + b"\x77"
-GROUP: Final = "cryptography.primitives"
+GROUP: Final = "device-secrets.app-scoped-seed"
 CODE: Final = """
 from tests.e2e.hostile import installed
 MARK = {mark!r}
