@@ -45,6 +45,7 @@ from primegap.radio.messages import (
     encode_message,
     parse_message_untrusted,
 )
+from primegap.radio.spi_wire import messages_over
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -59,13 +60,13 @@ from primegap.keyos.sandbox import libc, seccomp
 libc.prctl(libc.PR_SET_NO_NEW_PRIVS, 1, what="no new privileges")
 seccomp.install("radio")
 from primegap.radio.chip_process import make_identity, run_chip
+from primegap.radio.firmware import TEST_SIGNERS
 try:
     socket.socket()
 except PermissionError:
     host, hci = (socket.socket(fileno=int(sys.argv[place])) for place in (2, 4))
-    loop.run_until_complete(run_chip(
-            host, hci, identity=make_identity(bytes(8)), known_keys=TEST_SIGNERS
-        ))
+    identity = make_identity(bytes(8))
+    loop.run_until_complete(run_chip(host, hci, identity=identity, known_keys=TEST_SIGNERS))
 """
 "A chip that may make no socket, open no connection and start no process."
 NAME = "Passport Prime (12AB)"
@@ -229,6 +230,17 @@ async def test_the_largest_record_passes_both_ways_at_once_and_the_capture_has_i
     for record in (to_host, to_phone):
         for start in range(0, len(record), 236):
             assert record[start : start + 236] in capture
+
+
+async def test_records_pass_over_spi_transactions_too(tmp_path: Path) -> None:
+    to_host, to_phone = os.urandom(3000), os.urandom(3000)
+    async with running_air(tmp_path) as air, running_chip(air, "--spi") as (_, sock):
+        radio = await open_radio(messages_over(sock), RadioSettings(name=NAME))
+        async with connected(air, radio) as phone:
+            device = await radio.connection()
+            assert await pass_records(phone, device, [to_host]) == [to_host]
+            assert await pass_records(device, phone, [to_phone]) == [to_phone]
+        await radio.close()
 
 
 async def test_a_new_name_shows_in_the_next_scan_response(tmp_path: Path) -> None:

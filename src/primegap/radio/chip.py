@@ -323,6 +323,11 @@ class Chip:
         self.application = ChipApplication(identity, memory, as_4_0_0=as_4_0_0)
         "For the radio stack; dark until it is started."
 
+    @property
+    def in_bootloader(self) -> bool:
+        """Whether the application has not been started yet."""
+        return not self._bootloader.finished
+
     def receive_request(self, data: bytes) -> bytes | None:
         """Carry out one request of the host and return the answer; None if there is none."""
         if self._bootloader.finished:

@@ -4,7 +4,8 @@ What replaces the wires of section 4: one SOCK_SEQPACKET socket to the host. A d
 host is one request; a datagram to the host is one answer, or one byte that tells the level of the
 interrupt line (`chip.LINE_LOW`, `chip.LINE_HIGH`). Datagrams keep message borders and both ends
 notice at once when the other one is gone, so there is no first-byte tell-tale, no length and no
-repetition. A host that reads no answers gets no further requests taken.
+repetition. With `spi` the same socket carries the transactions themselves, see `spi_wire`. A host
+that reads no answers gets no further requests taken.
 
 The process opens nothing while it runs: host socket and HCI pipe are inherited; its memory (and the
 HCI transport, if it is to be an adapter) is opened once at the start. It imports nothing of the
@@ -30,6 +31,7 @@ from primegap.radio.chip_memory import MEMORY_BYTES, ChipMemory
 from primegap.radio.errors import AdapterMissingError
 from primegap.radio.firmware import TEST_SIGNERS
 from primegap.radio.messages import MAX_MESSAGE_BYTES
+from primegap.radio.spi_wire import MAX_DATAGRAM_BYTES, SpiEndpoint
 from primegap.radio.tasks import end_tasks
 
 if TYPE_CHECKING:
@@ -57,9 +59,11 @@ class HostPipe:
         *,
         answer: Callable[[bytes], bytes | None],
         on_closed: Callable[[], None],
+        max_bytes: int = MAX_MESSAGE_BYTES,
     ) -> None:
         """Start to take requests on the running loop; `on_closed` is called once."""
         self._sock = sock
+        self._max_bytes = max_bytes
         self._answer = answer
         self._on_closed = on_closed
         self._loop = asyncio.get_running_loop()
@@ -95,7 +99,7 @@ class HostPipe:
                 return
             try:
                 # Bytes beyond the buffer are cut off, as the chip's request buffer does.
-                request = self._sock.recv(MAX_MESSAGE_BYTES)
+                request = self._sock.recv(self._max_bytes)
             except BlockingIOError:
                 return
             except OSError:
@@ -136,12 +140,15 @@ class _RunningChip:
         memory: ChipMemory,
         known_keys: Collection[bytes],
         overflow_hold_s: float,
+        *,
+        spi: bool,
     ) -> None:
         from primegap.radio.gatt import GattServer
 
         self.finished = asyncio.Event()
         self._chip = Chip(identity, memory, known_keys=known_keys)
         self._application = self._chip.application
+        self._receive = SpiEndpoint(self._chip).receive if spi else self._chip.receive_request
         self._line_low = False
         self._gatt = GattServer(
             self._application,
@@ -150,7 +157,12 @@ class _RunningChip:
             on_failed=self.finished.set,
             overflow_hold_s=overflow_hold_s,
         )
-        self._pipe = HostPipe(host, answer=self._answer, on_closed=self.finished.set)
+        self._pipe = HostPipe(
+            host,
+            answer=self._answer,
+            on_closed=self.finished.set,
+            max_bytes=MAX_DATAGRAM_BYTES if spi else MAX_MESSAGE_BYTES,
+        )
 
     async def start(self, source: Any, sink: PacketSink) -> None:
         await self._gatt.start(source, sink)
@@ -161,7 +173,7 @@ class _RunningChip:
         await self._gatt.close()
 
     def _answer(self, request: bytes) -> bytes | None:
-        answer = self._chip.receive_request(request)
+        answer = self._receive(request)
         self._settle()
         return answer
 
@@ -187,6 +199,7 @@ async def run_chip(
     known_keys: Collection[bytes],
     overflow_hold_s: float = OVERFLOW_HOLD_S,
     on_ready: Callable[[], None] | None = None,
+    spi: bool = False,
 ) -> None:
     """Run the chip until its host or its controller is gone, or the host resets it.
 
@@ -199,13 +212,14 @@ async def run_chip(
         known_keys: compressed public keys of those who may sign firmware.
         overflow_hold_s: see OVERFLOW_HOLD_S; 0 drops at once.
         on_ready: called when the controller is powered on and the host's wishes are carried out.
+        spi: whether the host clocks transactions over its socket (`spi_wire`) instead of messages.
 
     Raises:
         AdapterMissingError: nothing answers at the transport.
     """
     if memory is None:
         memory = ChipMemory.erased()
-    chip = _RunningChip(host, identity, memory, known_keys, overflow_hold_s)
+    chip = _RunningChip(host, identity, memory, known_keys, overflow_hold_s, spi=spi)
     transport: Any = None
     try:
         if isinstance(hci, str):
@@ -318,6 +332,7 @@ def run(arguments: Sequence[str] | None = None) -> None:
     where.add_argument("--hci", help="transport string of bumble, such as usb:0")
     parser.add_argument("--device-id", type=bytes.fromhex, default=None, help="8 bytes in hex")
     parser.add_argument("--memory", type=Path, default=None, help="file that outlives the chip")
+    parser.add_argument("--spi", action="store_true", help="the host clocks SPI transactions")
     parser.add_argument(
         "--signer",
         type=bytes.fromhex,
@@ -334,6 +349,7 @@ def run(arguments: Sequence[str] | None = None) -> None:
             identity=identity,
             memory=None if options.memory is None else open_memory(options.memory),
             known_keys=options.signer or TEST_SIGNERS,
+            spi=options.spi,
             overflow_hold_s=options.overflow_hold,
         )
     )
