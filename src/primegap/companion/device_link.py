@@ -56,6 +56,7 @@ FIND_TIMEOUT_S: Final = 15.0
 CONNECT_TIMEOUT_S: Final = 20.0
 APPROVAL_TIMEOUT_S: Final = 300.0  # how long the person may take to confirm the pairing
 MAX_NAME: Final = 40
+NOTICE_S: Final = 0.05
 RETRY_DELAYS_S: Final = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 
 
@@ -319,6 +320,10 @@ class DeviceLink:
         try:
             async with asyncio.timeout(timeout_s):
                 await self._connected.wait()
+                while self._driver is None or not self._driver.is_connected:
+                    # It has just gone; the notice of that is under way.
+                    await asyncio.sleep(NOTICE_S)
+                    await self._connected.wait()
         except TimeoutError:
             raise DeviceNotFoundError("the device did not answer in time") from None
 
