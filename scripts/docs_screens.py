@@ -25,6 +25,7 @@ from primegap.bitcoin.keys import account_key
 from primegap.bitcoin.networks import Network
 from primegap.bitcoin.review_values import ChangeOutput, ExternalOutput, Review
 from primegap.bitcoin.scripts import ScriptType
+from primegap.keyos.api.airlock import CardEntry, FolderContent
 from primegap.keyos.api.apps import AppInfo, AppList, PublisherInfo, PublisherList
 from primegap.keyos.api.core import SwitchInfo, SystemInfo
 from primegap.keyos.api.link import LinkState
@@ -115,6 +116,8 @@ SECTIONS: Final[tuple[tuple[str, str, ModuleType, tuple[str, ...]], ...]] = (
             "security",
             "switches",
             "pin_and_seed",
+            "card",
+            "card_entry",
             "auto_lock",
             "check_pin",
             "warn_words",
@@ -262,6 +265,8 @@ def samples() -> dict[str, Screen]:
         "security": device.security(SWITCHES, air_gap=False),
         "switches": device.switches(SWITCHES, air_gap=False),
         "pin_and_seed": device.pin_and_seed(300),
+        "card": device.card(FolderContent((CardEntry("a.psbt", False, 1),), False), "", "15 MiB"),
+        "card_entry": device.card_entry(CardEntry("a.psbt", False, 1)),
         "auto_lock": device.auto_lock(300),
         "check_pin": device.check_pin("Enter it to see the seed words."),
         "warn_words": device.warn_words(),

@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 from tests.trust_bench import PIN, Bench, bench, quick_hand, quick_pin
 
+from primegap.keyos.airlock.fat import Card
+from primegap.keyos.airlock.service import IMAGE
 from primegap.keyos.api import core, security
 from primegap.keyos.core.builtin import builtin_table
 from primegap.keyos.core.switches import CARRIERS, FILE, Switches
@@ -285,6 +287,30 @@ async def test_the_time_to_lock_is_chosen_and_kept(device: Bench, tmp_path: Path
     assert load_preferences(tmp_path / "ui") == Preferences(60)
     (tmp_path / "ui/preferences").write_text('{"auto_lock_s": 999999}')
     assert load_preferences(tmp_path / "ui").auto_lock_s in AUTO_LOCK_CHOICES_S
+
+
+@pytest.mark.guarantee("U-10", tried="hostile names of files on the card")
+async def test_the_card_is_looked_at_and_cleared(device: Bench, tmp_path: Path) -> None:
+    await until((tmp_path / "airlock" / IMAGE).exists)
+    fd = os.open(tmp_path / "airlock" / IMAGE, os.O_RDWR)
+    card = Card(fd)
+    card.make_folder("Exports")
+    card.write("Exports/wallet.json", bytes(3000))
+    card.write("\u202egpj.exe", b"x")
+    os.close(fd)
+    await device.press("security", "card")
+    await device.wait("card")
+    names = [c["label"]["untrusted"] for i in device.shown()["items"] for c in i.get("choices", ())]
+    assert names == ["Exports", "□gpj.exe"]
+    await device.press("entry:0")
+    await until(lambda: "wallet.json" in str(device.shown()))
+    assert "3 KiB" in str(device.shown())
+    await device.press("entry:0")
+    await device.wait("card-entry")
+    await device.press("remove")
+    await until(lambda: "Nothing is here" in str(device.shown()))
+    await device.press("back", "back")
+    await device.wait("security")
 
 
 @pytest.mark.guarantee("U-12", tried="the beginnings of two PINs typed at the lock")

@@ -402,6 +402,9 @@ async def main(process: Process) -> None:
     with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(process.wait(), 0.5)
         return
-    import primegap.bitcoin.keys  # noqa: F401
-
+    await asyncio.to_thread(_import_keys)  # who asks for something else is answered meanwhile
     await process.wait()
+
+
+def _import_keys() -> None:
+    import primegap.bitcoin.keys  # noqa: F401

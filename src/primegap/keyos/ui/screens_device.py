@@ -21,11 +21,13 @@ from primegap.keyos.ui.screen import (
     Toggle,
     Tone,
     Words,
+    untrusted,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from primegap.keyos.api.airlock import CardEntry, FolderContent
     from primegap.keyos.api.core import SwitchInfo, SystemInfo
     from primegap.keyos.api.security import DeviceFacts
 
@@ -40,10 +42,14 @@ PIN: Final = "pin-and-seed"
 CHANGE_PIN: Final = "change-pin"
 SHOW_WORDS: Final = "show-words"
 AUTO_LOCK: Final = "auto-lock"
+CARD: Final = "card"
+ENTRY: Final = "entry:"
+REMOVE: Final = "remove"
 FACTS: Final = "device-facts"
 ERASE: Final = "erase"
 SWITCH_NAMES: Final = {"bluetooth": "Bluetooth", "nfc": "NFC", "usb": "USB", "camera": "Camera"}
 MIN_PIN: Final = 6
+MAX_SHOWN_ENTRIES: Final = 40
 ERASE_HOLD_MS: Final = 3000
 LEVELS: Final = {
     1: "Full",
@@ -73,6 +79,7 @@ def security(switches: Sequence[SwitchInfo], *, air_gap: bool) -> Screen:
                 (
                     Choice(SWITCHES, "Switches", ", ".join(working) or "All off"),
                     Choice(PIN, "PIN and seed", "Change, show, erase"),
+                    Choice(CARD, "microSD card", "Look, remove"),
                     Choice(FACTS, "This device", "Isolation, seed keeper, storage"),
                 )
             ),
@@ -123,6 +130,58 @@ def after(seconds: int) -> str:
     """Return a time without a touch in words."""
     minutes = seconds // 60
     return f"After {minutes} minute{'' if minutes == 1 else 's'}"
+
+
+def card(content: FolderContent, path: str, free: str) -> Screen:
+    """What is in a folder of the card: names are whoever's wrote it."""
+    shown = content.entries[:MAX_SHOWN_ENTRIES]
+    items: list[Item] = []
+    if path:
+        items.append(Row("Folder", untrusted(path)))
+    if shown:
+        items.append(
+            ChoiceList(
+                tuple(
+                    Choice(
+                        f"{ENTRY}{number}",
+                        untrusted(entry.name, 60),
+                        "Folder" if entry.folder else size_text(entry.size),
+                    )
+                    for number, entry in enumerate(shown)
+                )
+            )
+        )
+    else:
+        items.append(_muted("Nothing is here."))
+    if content.more or len(content.entries) > len(shown):
+        items.append(_muted("There is more than can be listed."))
+    items.append(_muted(f"{free} free."))
+    return Screen(id="card", title="microSD card", items=tuple(items), buttons=(_back(),))
+
+
+def card_entry(entry: CardEntry) -> Screen:
+    """One file, or an empty folder, to be removed."""
+    kind = "Folder" if entry.folder else "File"
+    return Screen(
+        id="card-entry",
+        title=kind,
+        items=(
+            Row("Name", untrusted(entry.name)),
+            Row("Size", "–" if entry.folder else size_text(entry.size)),
+        ),
+        buttons=(
+            _back(),
+            Button(REMOVE, "Hold to remove", style=ButtonStyle.DANGER, hold_ms=1200),
+        ),
+        confirm=True,
+    )
+
+
+def size_text(size: int) -> str:
+    """Return a size as people read it, rounded up."""
+    if size < 1024:
+        return "1 byte" if size == 1 else f"{size} bytes"
+    return f"{-(-size // 1024)} KiB" if size < 1 << 20 else f"{-(-size // (1 << 20))} MiB"
 
 
 def auto_lock(chosen_s: int) -> Screen:

@@ -9,12 +9,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from primegap.files import StorageError
-from primegap.keyos.api import core, security, storage
+from primegap.keyos.api import airlock, core, security, storage
 from primegap.keyos.errors import KeyosError, RequestError
 from primegap.keyos.ui import screens, screens_device
 from primegap.keyos.ui.flows.context import Context, reason, vault_reason
 from primegap.keyos.ui.flows.onboarding import choose_pin
 from primegap.keyos.ui.preferences import Preferences, save_preferences
+from primegap.keyos.ui.text import untrusted
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -38,6 +39,7 @@ async def device(ui: Context) -> None:
             screens_device.AIR_GAP: switch_air_gap,
             screens_device.SWITCHES: turn_switches,
             screens_device.PIN: pin_and_seed,
+            screens_device.CARD: browse_card,
             screens_device.FACTS: show_facts,
         }
         if not await _do(ui, steps, choice):
@@ -67,6 +69,34 @@ async def turn_switches(ui: Context) -> None:
             return
         name = choice.removeprefix(screens_device.SWITCH)
         await turn(ui, core.SetSwitch(name, not ui.switch(name).chosen))
+
+
+async def browse_card(ui: Context) -> None:
+    """Look at the card, folder by folder, and remove what is not wanted."""
+    path: list[str] = []
+    while True:
+        state = await ui.process.call(airlock.GetCard(), airlock.CardState)
+        if not state.usable:
+            await ui.tell("The card cannot be used", untrusted(state.trouble))
+            return
+        content = await ui.process.call(airlock.ListFolder("/".join(path)), airlock.FolderContent)
+        free = screens_device.size_text(state.free)
+        choice = await ui.press(screens_device.card(content, "/".join(path), free))
+        if not choice.startswith(screens_device.ENTRY):
+            if not path:
+                return
+            path.pop()
+            continue
+        entry = content.entries[int(choice.removeprefix(screens_device.ENTRY))]
+        if entry.folder and (await _holds_something(ui, [*path, entry.name])):
+            path.append(entry.name)
+        elif await ui.press(screens_device.card_entry(entry)) == screens_device.REMOVE:
+            await ui.process.call(airlock.RemoveCardFile("/".join([*path, entry.name])))
+
+
+async def _holds_something(ui: Context, path: list[str]) -> bool:
+    content = await ui.process.call(airlock.ListFolder("/".join(path)), airlock.FolderContent)
+    return bool(content.entries)
 
 
 async def _do(ui: Context, steps: dict[str, Step], choice: str) -> bool:
