@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -15,6 +16,9 @@ from tests.trust_bench import PIN, Bench, bench, quick_hand, quick_pin
 from primegap.apps.authenticator.otp import parse_uri_untrusted
 from primegap.demo.pictures import qr_picture
 from primegap.keyos.api.settings import DeviceTime, GetTime
+from primegap.keyos.core.router import Action, Router
+from primegap.keyos.errors import ChannelBrokenError, RequestError, Status
+from primegap.keyos.frame import Frame, Kind
 from primegap.keyos.security.vault import SoftwareVault
 
 __all__ = ["quick_hand", "quick_pin"]
@@ -179,8 +183,64 @@ async def test_about_names_the_isolation_and_every_process(device: Bench) -> Non
 
 @pytest.mark.guarantee("P-1", "ID-3", tried="an app that the receiver's manifest does not name")
 async def test_an_app_that_was_not_named_cannot_reach_the_settings(device: Bench) -> None:
-    from primegap.keyos.errors import RequestError, Status
-
     with pytest.raises(RequestError) as refused:
         await device.processes["bitcoin"].call(GetTime(), DeviceTime)
     assert refused.value.status is Status.DENIED
+
+
+# -- core between the apps, watched and turned ---------------------------------------------------
+
+
+@pytest.mark.guarantee("P-2", tried="what core carried between two apps searched for its content")
+async def test_core_carries_nothing_that_it_could_read(
+    device: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    carried: list[bytes] = []
+    judge = Router.client_frame
+    answer = Router.service_frame
+
+    def from_client(self: Router, number: int, frame: Frame, lent: int = 0) -> list[Action]:
+        carried.append(frame.payload)
+        return judge(self, number, frame, lent)
+
+    def from_service(self: Router, role: str, frame: Frame, lent: int = 0) -> list[Action]:
+        carried.append(frame.payload)
+        return answer(self, role, frame, lent)
+
+    monkeypatch.setattr(Router, "client_frame", from_client)
+    monkeypatch.setattr(Router, "service_frame", from_service)
+    told = await device_time(device)
+    told = await device_time(device)
+    stamp = (told.unix_ms // 60_000 * 60_000).to_bytes(8, "big")[:6]  # all but the last minute
+    assert len(carried) >= 6
+    assert not any(stamp in payload for payload in carried)
+
+
+@pytest.mark.parametrize("turned", ["alter", "repeat", "swap"])
+async def test_a_router_that_is_turned_against_the_apps_is_noticed(
+    device: Bench, monkeypatch: pytest.MonkeyPatch, turned: str
+) -> None:
+    await device_time(device)
+    answer = Router.service_frame
+    before: list[bytes] = []
+
+    def lie(self: Router, role: str, frame: Frame, lent: int = 0) -> list[Action]:
+        if role == "settings" and frame.kind is Kind.REPLY:
+            payload = frame.payload
+            if turned == "alter":
+                payload = payload[:-1] + bytes((payload[-1] ^ 1,))
+            elif turned == "repeat" and before:
+                payload = before[0]
+            elif turned == "swap":
+                payload = bytes(reversed(payload))
+            before.append(frame.payload)
+            frame = dataclasses.replace(frame, payload=payload)
+        return answer(self, role, frame, lent)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Router, "service_frame", lie)
+        if turned == "repeat":
+            await device_time(device)
+        with pytest.raises(ChannelBrokenError):
+            await device_time(device)
+    assert (await device_time(device)).unix_ms  # an honest router: a new channel

@@ -4,28 +4,24 @@ from __future__ import annotations
 
 from my_app import screens
 from my_app.counter import Counter
-from primegap.keyos.api import security, ui
-from primegap.keyos.process import Process
-from primegap.keyos.storage import SealedFile
-from primegap.keyos.ui.canonical import encode_screen
+from primegap.keyos.client import AppScreen, Process, SealedFile, app_seed
 
 
 async def main(process: Process) -> None:
     """Run until the person leaves."""
+    screen = AppScreen(process)
     process.serve()
-    await process.call(ui.WaitOpened())
+    await screen.opened()
     # A secret that no other app has. At the first time the device asks the person.
-    seed = await process.call(security.GetAppSeed(), security.AppSeed)
-    file = SealedFile(process.data, "counter", seed.seed)
+    file = SealedFile(process.data, "counter", await app_seed(process))
     counter = Counter.decode(file.read())
     while True:
-        screen = encode_screen(screens.counting(counter))
-        pressed = await process.call(ui.Present(screen), ui.Pressed)
-        if pressed.action == screens.COUNT:
+        pressed = await screen.present(screens.counting(counter))
+        if pressed == screens.COUNT:
             counter = counter.up()
-        elif pressed.action == screens.RESET:
+        elif pressed == screens.RESET:
             counter = Counter()
         else:
             break
         file.write(counter.encode())
-    await process.call(ui.Close())
+    await screen.close()
