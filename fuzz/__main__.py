@@ -24,6 +24,8 @@ from fuzz.harnesses import HARNESSES, MAX_INPUT_BYTES
 
 ROOT: Final = Path(__file__).parents[1]
 SEEDS: Final = ROOT / "fuzz" / "corpus"
+REACHED: Final = ROOT / "fuzz" / "reached"
+"Short inputs of earlier runs that led to code which the seeds of their time did not lead to."
 WORK: Final = ROOT / "build" / "fuzz"
 SLOWEST_INPUT_S: Final = 5
 "An input that takes longer is a finding."
@@ -56,7 +58,7 @@ def fuzz(name: str, seconds: int) -> tuple[bool, str]:
         f"-artifact_prefix={found}/{name}-",
         "-print_final_stats=1",
         str(work),
-        str(SEEDS / name),
+        *(str(folder / name) for folder in (SEEDS, REACHED) if (folder / name).is_dir()),
     ]
     began = time.monotonic()
     try:

@@ -6,6 +6,7 @@ import random
 
 import pytest
 from fuzz import corpus
+from fuzz.__main__ import REACHED
 from fuzz.harnesses import HARNESSES, BrokenPromiseError, promise
 
 MAX_CORPUS_BYTES = 500_000
@@ -19,6 +20,9 @@ def test_a_harness_takes_its_seeds_and_what_becomes_of_them(name: str) -> None:
     run = HARNESSES[name]()
     seeds = sorted((corpus.FOLDER / name).iterdir())
     assert 2 <= len(seeds) <= corpus.SEEDS_EACH
+    if (REACHED / name).is_dir():
+        seeds += sorted((REACHED / name).iterdir())
+    assert len(seeds) <= 2 * corpus.SEEDS_EACH
     chance = random.Random(name)
     for seed in seeds:
         data = seed.read_bytes()
@@ -41,6 +45,9 @@ def test_the_seeds_are_few() -> None:
     total = sum(path.stat().st_size for path in corpus.FOLDER.rglob("*") if path.is_file())
     assert total < MAX_CORPUS_BYTES
     assert {path.name for path in corpus.FOLDER.iterdir()} == set(HARNESSES)
+    reached = list(REACHED.rglob("*"))
+    assert {path.name for path in reached if path.is_dir()} <= set(HARNESSES)
+    assert all(path.stat().st_size <= 1024 for path in reached if path.is_file())
 
 
 def test_a_broken_promise_is_an_error() -> None:
