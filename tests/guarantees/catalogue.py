@@ -23,9 +23,7 @@ NOT_BUILT: Final[dict[str, str]] = {
 }
 "What is missing, by id. An id here may have tests of a part of it. `make guarantees` fails for it."
 
-KNOWN_BROKEN: Final[dict[str, str]] = {
-    "test_an_app_in_the_background_gets_no_picture": "the camera serves whoever asks first",
-}
+KNOWN_BROKEN: Final[dict[str, str]] = {}
 """Tests that fail because a mechanism is missing or wrong, and what that is.
 
 They run, and fail, in `make guarantees` only."""

@@ -1,4 +1,4 @@
-"""What each process of the device may import: reviewed here, enforced by a hook in the test."""
+"""What each process of the device may import: reviewed here, watched by a hook in the test."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ COMMON: Final = (
     "primegap.keyos.messages",
     "primegap.keyos.process",
     "primegap.keyos.sandbox",
+    "primegap.secrecy",
 )
 "What launch, channels and messages need."
 _SEALED: Final = ("cryptography", "_cffi_backend", "primegap.files", "primegap.keyos.storage")

@@ -10,7 +10,7 @@ import pytest
 from tests.trust_bench import PIN, bench, quick_hand, quick_pin
 
 from primegap.demo.pictures import qr_picture
-from primegap.keyos.api import camera
+from primegap.keyos.api import camera, ui
 from primegap.keyos.errors import RequestError
 from primegap.keyos.security.vault import SoftwareVault
 
@@ -28,12 +28,17 @@ async def test_an_app_in_the_background_gets_no_picture(tmp_path: Path) -> None:
         await device.unlock()
         await device.wait("home")
         spy = await device.puppet("authenticator")
-        spy.serve()
-        looking = asyncio.create_task(spy.call(camera.NextCode(), camera.Code))
         async with asyncio.timeout(20):
-            held_up = asyncio.create_task(device.panel.hold_up_picture(qr_picture("secret")))
-            done, _ = await asyncio.wait({looking, held_up}, return_when=asyncio.FIRST_COMPLETED)
-        held_up.cancel()
-        assert looking in done
-        with pytest.raises(RequestError):
-            looking.result()
+            with pytest.raises(RequestError):
+                await spy.call(camera.NextCode(), camera.Code)
+            # Opened, it looks; left, it gets nothing, and the app in front has the camera.
+            await device.press("app:authenticator")
+            looking = asyncio.create_task(spy.call(camera.NextCode(), camera.Code))
+            await asyncio.sleep(0.2)
+            assert not looking.done()
+            await spy.call(ui.Close())
+            await device.press("app:bitcoin", "check")
+            await device.wait("scanning")
+            with pytest.raises(RequestError):
+                await looking
+            assert await device.panel.hold_up_picture(qr_picture("bitcoin:nothing")) == "read"

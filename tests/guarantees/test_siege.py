@@ -35,7 +35,6 @@ ROLES: Final = sorted(set(TABLE.manifests) - {"core"})
 RIGHTS: Final = {
     server: [name for name in names if name != "TakeAccountKey"]
     for server, names in TABLE.manifests["bitcoin"].permissions.items()
-    if server != "os/camera"  # whoever asks first has it
 }
 "What hostile apps may: as much as the Bitcoin app, but for keys."
 PATIENCE_S: Final = 90.0

@@ -1,6 +1,6 @@
 """A role of the device with its own code, under an import hook that knows what it may import.
 
-Whatever else it tries to import is refused and written to the journal.
+Whatever else it imports is written to the journal, where the test reads it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ HARNESS: Final = ("tests", "__main__", "__mp_main__")
 
 
 class Watch(importlib.abc.MetaPathFinder):
-    """Refuses what is not listed."""
+    """Tells what is not listed."""
 
     def __init__(self, process: Process, allowed: list[str]) -> None:
         self._process = process
@@ -28,7 +28,6 @@ class Watch(importlib.abc.MetaPathFinder):
         above = any(known.startswith(f"{name}.") for known in self._allowed)
         if not inside and not above:
             self._process.log(f"forbidden import: {name}")
-            raise ImportError(f"{name} is not for {self._process.role}")
 
     def find_spec(self, fullname: str, path: Any, target: Any = None) -> None:
         del path, target

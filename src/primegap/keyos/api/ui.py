@@ -117,3 +117,21 @@ class AskPermission(Request):
     "Of the app, from its verified manifest."
     subgroup: str
     "Of the catalogue, which has the words for the screen."
+
+
+@dataclass(frozen=True, slots=True)
+class Foreground(Message):
+    """Answer to IsForeground."""
+
+    yes: bool
+
+
+@dataclass(frozen=True, slots=True)
+class IsForeground(Request):
+    """From the services of input only: whether the person has an app in front of them now (U-3)."""
+
+    server: ClassVar[str] = SERVER
+    message_id: ClassVar[int] = 17
+    reply: ClassVar[type[Message]] = Foreground
+
+    app_id: bytes

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from primegap.keyos.api.camera import Code, NextCode
 from primegap.keyos.api.panel import NextPicture, Picture, PictureRead
+from primegap.keyos.api.ui import Foreground, IsForeground
 from primegap.keyos.errors import KeyosError, RequestError, Status
 
 if TYPE_CHECKING:
@@ -17,20 +18,31 @@ if TYPE_CHECKING:
 
 
 class Camera:
-    """One picture at a time; the first code in it is the answer (the newest waiter gets it)."""
+    """One picture at a time; the first code in it is the answer to the app in front (U-3).
+
+    An app that the person has left gets nothing that is held up for another one, and cannot keep
+    the camera from it.
+    """
 
     def __init__(self, process: Process) -> None:
         self._process = process
         self._looking = asyncio.Lock()
+        self._looker: tuple[bytes, asyncio.Task[None] | None] = (b"", None)
+        "App that waits for a code, and its request."
 
     async def next_code(self, caller: Caller, request: NextCode) -> Message:
         """Answer with the text of the next QR code that comes before the camera."""
         from primegap.airgap import QrError
         from primegap.airgap.qr import scan_picture
 
+        await self._must_be_in_front(caller)
         if self._looking.locked():
-            raise RequestError(Status.BUSY, "the camera is in use")
+            app_id, task = self._looker
+            if app_id == caller.app_id or task is None:
+                raise RequestError(Status.BUSY, "the camera is in use")
+            task.cancel()  # the person has left that app
         async with self._looking:
+            self._looker = caller.app_id, asyncio.current_task()
             while True:
                 picture = await self._process.call(NextPicture(), Picture)
                 try:
@@ -39,9 +51,19 @@ class Camera:
                     await self._tell(picture.number, "unreadable")
                     continue
                 if codes:
+                    try:
+                        await self._must_be_in_front(caller)
+                    except KeyosError:
+                        await self._tell(picture.number, "nothing")
+                        raise
                     await self._tell(picture.number, "read")
                     return Code(codes[0].text, codes[0].raw)
                 await self._tell(picture.number, "nothing")
+
+    async def _must_be_in_front(self, caller: Caller) -> None:
+        front = await self._process.call(IsForeground(caller.app_id), Foreground)
+        if not front.yes:
+            raise RequestError(Status.DENIED, "the app is not in front of the person")
 
     async def _tell(self, number: int, verdict: str) -> None:
         with contextlib.suppress(KeyosError):

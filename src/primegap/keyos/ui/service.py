@@ -96,6 +96,7 @@ class UiService:
         process.handle(ui.Notify, self._notify)
         process.handle(ui.Close, self._close)
         process.handle(ui.AskPermission, self._ask_permission)
+        process.handle(ui.IsForeground, self._is_foreground)
 
     async def run(self) -> None:
         """Run for as long as the process lives."""
@@ -335,6 +336,9 @@ class UiService:
         if caller.app_id == self._foreground:
             self._foreground = b""
         return Empty()
+
+    async def _is_foreground(self, caller: Caller, request: ui.IsForeground) -> Message:
+        return ui.Foreground(not self._stage.locked and request.app_id == self._foreground)
 
     async def _ask_permission(self, caller: Caller, request: ui.AskPermission) -> Message:
         """Ask the person; in turn with the confirmations, and never while locked (section 2.6)."""
