@@ -121,7 +121,11 @@ class Finger:
         shown = await self.read_to_the_end(keep=screen)
         after = await self.press("confirm")
         if after["screen"]["id"] == screen:
-            raise DemoError(f"the device did not take the confirmation of {screen}")
+            try:
+                await self._after(after)  # a busy machine takes its time
+            except TimeoutError:
+                message = f"the device did not take the confirmation of {screen}"
+                raise DemoError(message) from None
         return shown
 
     async def open_pairing(self) -> bytes:
