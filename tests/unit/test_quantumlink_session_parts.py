@@ -86,6 +86,22 @@ def test_a_number_is_accepted_once_and_only_within_the_window() -> None:
     assert window.is_replay(11)
 
 
+def test_a_run_of_numbers_is_remembered_behind_gaps_and_latecomers() -> None:
+    window = ReplayWindow(8)
+    for seq in (0, 1, 2, 4, 5, 6):
+        window.accept(seq)
+    assert [seq for seq in range(8) if not window.is_replay(seq)] == [3, 7]
+    window.accept(3)
+    assert [seq for seq in range(9) if not window.is_replay(seq)] == [7, 8]
+    for seq in (7, 8, 10):
+        window.accept(seq)
+    assert [seq for seq in range(12) if not window.is_replay(seq)] == [9, 11]
+    for seq in range(11, 40):  # a run longer than the window
+        window.accept(seq)
+    window.accept(41)
+    assert [seq for seq in range(43) if not window.is_replay(seq)] == [40, 42]
+
+
 def test_a_jump_of_any_width_costs_nothing() -> None:
     window = ReplayWindow(4096)
     window.accept(0)
@@ -379,6 +395,23 @@ def test_an_end_below_what_was_read_is_refused() -> None:
     buffer.read(6)
     with pytest.raises(ProtocolViolationError):
         buffer.insert(0, b"abc", fin=True)
+
+
+def test_a_piece_behind_a_gap_joins_one_that_was_kept_whole() -> None:
+    buffer = ReceiveBuffer()
+    buffer.insert(0, b"ab", fin=False)
+    assert buffer.highest == 2
+    buffer.insert(4, b"ef", fin=False)
+    assert (buffer.highest, buffer.readable) == (6, 2)
+    buffer.insert(2, b"cd", fin=False)
+    assert buffer.read(100) == b"abcdef"
+
+
+def test_a_piece_kept_whole_is_discarded() -> None:
+    buffer = ReceiveBuffer()
+    buffer.insert(0, b"abcdef", fin=False)
+    buffer.discard()
+    assert (buffer.consumed, buffer.readable, buffer.highest) == (0, 0, 0)
 
 
 def test_discarding_keeps_the_position() -> None:
