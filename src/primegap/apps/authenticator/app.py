@@ -7,6 +7,7 @@ its own folder, sealed under its own app seed.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import TYPE_CHECKING, Final
 
 from primegap.apps.authenticator import screens
@@ -61,6 +62,8 @@ class Authenticator:
 
     async def run(self) -> None:
         """Serve the person for as long as the process lives."""
+        with contextlib.suppress(KeyosError):
+            await self._now_ms()  # opens the channel before anybody waits for it
         while True:
             await self._screen.opened()
             try:

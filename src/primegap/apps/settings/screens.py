@@ -87,6 +87,7 @@ def menu(info: SystemInfo, clock: str) -> Screen:
             )
         )
     )
+    items.append(_muted("Air gap, PIN and lock are under Security on the home screen."))
     return Screen(id="settings", title="Settings", items=tuple(items), buttons=(_back(),))
 
 
