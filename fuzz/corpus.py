@@ -229,6 +229,25 @@ def _bundle_manifests() -> Iterator[bytes]:
     yield b'{"manifestVersion": "0", "manifestVersion": "0"}'
 
 
+def _card_directories() -> Iterator[bytes]:
+    from primegap.keyos.airlock.directory import make_records, make_short
+
+    names = (
+        "A.TXT",
+        "psbt-3f2a.psbt",
+        "Wallet export of Tuesday.json",
+        "ä€ 漢字 😀.txt",
+        "x" * 200,
+    )
+    records: list[bytes] = []
+    for number, name in enumerate(names):
+        short = make_short(name, ())
+        made = make_records(name, short, folder=number == 2, cluster=number, size=number * 999)
+        records += [*made, b"\xe5" + made[0][1:]] if number % 2 else made
+        yield b"".join(made)
+    yield b"".join(records)
+
+
 def seeds(name: str) -> Iterable[bytes]:
     """Return all seeds of a harness that the vectors offer."""
     wire = "quantumlink-v2-wire-vectors"
@@ -267,6 +286,8 @@ def seeds(name: str) -> Iterable[bytes]:
             return _keyos_messages()
         case "manifests":
             return [path.read_bytes() for path in sorted((ROOT / "src").rglob("manifest.toml"))]
+        case "card-directories":
+            return _card_directories()
         case "bip21":
             return _addresses()
         case "pairing-link":

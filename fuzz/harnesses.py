@@ -334,6 +334,28 @@ def manifests() -> Harness:
 
 
 @harness
+def card_directories() -> Harness:
+    """What a microSD card says is in a folder."""
+    from primegap.keyos.airlock.directory import (
+        RECORD_BYTES,
+        find_orphans,
+        parse_entries_untrusted,
+    )
+
+    def run(data: bytes) -> None:
+        whole = len(data) - len(data) % RECORD_BYTES
+        records = [(at, data[at : at + RECORD_BYTES]) for at in range(0, whole, RECORD_BYTES)]
+        taken: set[int] = set()
+        for entry in parse_entries_untrusted(records):
+            promise(entry.places and taken.isdisjoint(entry.places), "a record counts twice")
+            promise(len(entry.name) <= 260 and "\0" not in entry.name, "a name is none")
+            taken.update(entry.places)
+        promise(taken.isdisjoint(find_orphans(records)), "a record counts and does not")
+
+    return run
+
+
+@harness
 def bip21() -> Harness:
     """Payment requests."""
     from primegap.bitcoin.address_uri import format_payment_request, parse_payment_request
