@@ -12,7 +12,7 @@ from tests.bundle_kit import publisher, signed_bundle
 from tests.trust_bench import Bench, bench, quick_hand, quick_pin
 
 from primegap.files import StorageError
-from primegap.keyos.api import security, ui
+from primegap.keyos.api import security, storage, ui
 from primegap.keyos.app_manager.policy import judge_install
 from primegap.keyos.app_manager.registry import Registry, role_of
 from primegap.keyos.app_manager.shelf import Shelf
@@ -121,6 +121,48 @@ async def test_from_offer_to_removal(tmp_path: Path) -> None:
         assert await refused(one, "remove", b"hello") == "app-not-installed"
         # The person knows the publisher already, and is asked about the app alone.
         await install(one, HELLO, "install-app")
+
+
+async def asking(process: Process) -> None:
+    """Uses its secret before it shows anything, and leaves a file with the storage service."""
+    process.serve()
+    await process.call(ui.WaitOpened())
+    await process.call(security.GetAppSeed(), security.AppSeed)
+    await process.call(storage.WriteFile("note", b"mine"))
+    await hello(process)
+
+
+@pytest.mark.guarantee("A-8", "R-7", tried="an app removed and installed again")
+async def test_a_removed_app_begins_anew_and_asks_again(tmp_path: Path) -> None:
+    data = signed_bundle(
+        permissions={
+            "os/ui": ["Present", "WaitOpened", "Close"],
+            "os/security": ["GetAppSeed"],
+            "os/storage": ["WriteFile"],
+        }
+    )
+    async with bench(tmp_path, entries={ROLE: asking}) as one:
+        await one.set_up()
+        await developer_on(one)
+        await install(one, data, "accept-publisher", "install-app")
+        for times in range(2):
+            await tile(one, f"app:{ROLE}")
+            await one.wait("ask-permission")
+            await one.press("always")
+            await one.wait("hello")
+            assert (await stored_by_apps(one))[APP_ID] == 1
+            if times == 0:
+                job = asyncio.ensure_future(one.port.ask("remove", APP_ID.hex().encode()))
+                await one.approve("remove-app")
+                assert "removed" in await job
+                assert (await stored_by_apps(one)).get(APP_ID, 0) == 0
+                await install(one, data, "install-app")
+
+
+async def stored_by_apps(one: Bench) -> dict[bytes, int]:
+    """Return how many files each app has with the storage service, as that one counts."""
+    usage = await one.processes["ui"].call(storage.GetUsage(), storage.Usage)
+    return {app.app_id: app.files for app in usage.apps}
 
 
 async def test_what_is_installed_outlives_a_restart_and_a_killed_app_manager(

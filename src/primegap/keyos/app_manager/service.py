@@ -13,7 +13,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from primegap.files import StorageError
-from primegap.keyos.api import apps, core, permissions, security, ui
+from primegap.keyos.api import apps, core, permissions, security, storage, ui
 from primegap.keyos.app_manager import screens
 from primegap.keyos.app_manager.admission import admission
 from primegap.keyos.app_manager.door import Door
@@ -299,6 +299,7 @@ class AppManager:
         """Erase what is left of an app; done again after a stop, until it is complete."""
         erase = core.EraseApp(app_id, role_of(app_id))
         await self._retry(lambda: self._process.call(erase))
+        await self._retry(lambda: self._process.call(storage.EraseApp(app_id)))
         await self._retry(lambda: self._process.call(permissions.ForgetApp(app_id)))
         self._commit(self.registry.erased(app_id))
 

@@ -256,6 +256,7 @@ class CoreServer:
         except ManifestError as error:
             raise RequestError(Status.DENIED, str(error)) from error
         supervisor.forget_quota(role)
+        supervisor.switchboard.router.forget_grants(role)
         supervisor.switchboard.server_removed(servers)
 
     async def _erase(self, request: EraseApp) -> None:

@@ -467,6 +467,10 @@ class Router:
                 actions += self._settle_parked(answered, allow=False)
         return actions
 
+    def forget_grants(self, role: str) -> None:
+        """An installed app was removed: another one under its role begins without any (A-8)."""
+        self._granted = {granted for granted in self._granted if granted[0] != role}
+
     def revoke(self, role: str, group: str) -> list[Action]:
         """Take a grant back, in effect at once: what still waits for an answer ends too (P-9)."""
         self._granted.discard((role, group))
