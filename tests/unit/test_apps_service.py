@@ -51,6 +51,11 @@ async def hello(process: Process) -> None:
     process.serve()
     await process.call(ui.WaitOpened())
     (process.data / "note").write_text("mine")
+    await show(process)
+
+
+async def show(process: Process) -> None:
+    """Show a screen until the person leaves it."""
     screen = Screen(id="hello", title="Hello", items=(Text("Hi"),), buttons=(Button("bye", "Bye"),))
     await process.call(ui.Present(encode_screen(screen)), ui.Pressed)
     await process.call(ui.Close())
@@ -129,7 +134,7 @@ async def asking(process: Process) -> None:
     await process.call(ui.WaitOpened())
     await process.call(security.GetAppSeed(), security.AppSeed)
     await process.call(storage.WriteFile("note", b"mine"))
-    await hello(process)
+    await show(process)
 
 
 @pytest.mark.guarantee("A-8", "R-7", tried="an app removed and installed again")
