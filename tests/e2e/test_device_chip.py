@@ -66,6 +66,7 @@ def adopt(running: Running) -> str:
     return str(running.client.wait("message", timeout_s=60)["screen"])
 
 
+@pytest.mark.timeout(400)  # four starts of a whole device, on a machine that may be busy
 def test_a_chip_is_used_when_it_is_this_devices_and_not_otherwise(
     tmp_path: Path, air: StartedAir
 ) -> None:
