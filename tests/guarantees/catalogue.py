@@ -29,6 +29,10 @@ KNOWN_BROKEN: Final[dict[str, str]] = {}
 They run, and fail, in `make guarantees` only."""
 
 
+LONG: Final = ("test_siege.py",)
+"Modules for `make guarantees` only: two cores that others use too do not suffice for them."
+
+
 @dataclass(frozen=True, slots=True)
 class Guarantee:
     """One row of the specification."""

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from tests.guarantees.catalogue import KNOWN_BROKEN, NOT_BUILT, catalogue
+from tests.guarantees.catalogue import KNOWN_BROKEN, LONG, NOT_BUILT, catalogue
 
 Attempted = Callable[[int], None]
 
@@ -53,7 +53,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if config.getoption("--guarantees"):
         left_out = [item for item in items if item.get_closest_marker("guarantee") is None]
     else:
-        left_out = [item for item in items if getattr(item, "originalname", "") in KNOWN_BROKEN]
+        left_out = [
+            item
+            for item in items
+            if getattr(item, "originalname", "") in KNOWN_BROKEN or item.path.name in LONG
+        ]
     config.hook.pytest_deselected(items=left_out)
     gone = set(left_out)
     items[:] = [item for item in items if item not in gone]

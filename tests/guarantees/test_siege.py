@@ -28,16 +28,17 @@ from primegap.demo.steps import Demo
 from primegap.device.client import AutomationClient
 from primegap.keyos.core.builtin import builtin_table
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(900)]
 
 TABLE: Final = builtin_table()
 ROLES: Final = sorted(set(TABLE.manifests) - {"core"})
 RIGHTS: Final = {
     server: [name for name in names if name != "TakeAccountKey"]
     for server, names in TABLE.manifests["bitcoin"].permissions.items()
+    if server != "os/camera"  # an attack of its own: `test_foreground.py`
 }
 "What hostile apps may: as much as the Bitcoin app, but for keys."
-PATIENCE_S: Final = 90.0
+PATIENCE_S: Final = 180.0
 QUICK_S: Final = 3.0  # for the picture of the screen, on two cores that eight hostile apps share
 
 

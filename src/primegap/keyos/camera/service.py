@@ -29,6 +29,8 @@ class Camera:
         self._looking = asyncio.Lock()
         self._looker: tuple[bytes, asyncio.Task[None] | None] = (b"", None)
         "App that waits for a code, and its request."
+        self._asking: set[bytes] = set()
+        "Apps about which the screen is being asked: once each, or floods would keep others out."
 
     async def next_code(self, caller: Caller, request: NextCode) -> Message:
         """Answer with the text of the next QR code that comes before the camera."""
@@ -61,7 +63,13 @@ class Camera:
                 await self._tell(picture.number, "nothing")
 
     async def _must_be_in_front(self, caller: Caller) -> None:
-        front = await self._process.call(IsForeground(caller.app_id), Foreground)
+        if caller.app_id in self._asking:
+            raise RequestError(Status.BUSY, "the app asks already")
+        self._asking.add(caller.app_id)
+        try:
+            front = await self._process.call(IsForeground(caller.app_id), Foreground)
+        finally:
+            self._asking.discard(caller.app_id)
         if not front.yes:
             raise RequestError(Status.DENIED, "the app is not in front of the person")
 
