@@ -9,6 +9,7 @@ import socket
 from typing import TYPE_CHECKING, Final
 
 from primegap.companion.errors import (
+    DeviceFailedError,
     DeviceNotFoundError,
     DeviceRefusedError,
     LinkLostError,
@@ -345,7 +346,7 @@ class DeviceLink:
         except (SessionEndedError, NoSessionError) as error:
             raise LinkLostError("the link went down before the account came") from error
         except QuantumLinkError as error:
-            raise DeviceRefusedError("the device shared no account") from error
+            raise DeviceFailedError("the device shared no account") from error
         raise RejectedError("the device shared no account")
 
     async def request_signature(self, account_id: str, psbt: bytes) -> bytes:
@@ -363,7 +364,7 @@ class DeviceLink:
         except (SessionEndedError, NoSessionError) as error:
             raise LinkLostError("the link went down before the signature came") from error
         except QuantumLinkError as error:
-            raise DeviceRefusedError("the device did not take the payment") from error
+            raise DeviceFailedError("the device did not take the payment") from error
         match answer:
             case routes.SignPsbtSigned(signed):
                 return signed

@@ -112,6 +112,13 @@ class DeviceRefusedError(CompanionError):
     hint = "The device refused this."
 
 
+class DeviceFailedError(DeviceRefusedError):
+    """The device gave the call up without a reason: its app was restarted, or it is busy."""
+
+    code = "device-failed"
+    hint = "The device did not finish this. Try again."
+
+
 class NoAccountError(CompanionError):
     """No account of the device is known."""
 
