@@ -800,6 +800,34 @@ def test_credit_in_crumbs_does_not_pile_up() -> None:
 # --- the application's mistakes ------------------------------------------------------------------
 
 
+def test_an_opening_on_a_stream_of_ours_ends_the_session() -> None:
+    peer = peer_with()
+    stream_id = write_new(peer, b"x")
+    peer.hear()
+    peer.engine.take_events()
+    peer.say(StreamData(stream_id, 0, False, StreamOpening(1, 1, b""), b"y"))
+    expect_close(peer)
+
+
+def test_the_end_is_told_while_bytes_in_front_of_it_wait_to_be_read() -> None:
+    peer = peer_with()
+    stream_id = peer.stream_id(0)
+    peer.say(StreamData(stream_id, 0, False, StreamOpening(1, 1, b"h"), b"a"))
+    peer.engine.take_events()
+    peer.say(StreamData(stream_id, 1, True, None, b"b"))
+    assert peer.engine.take_events() == [InboundFinished(stream_id)]
+
+
+def test_a_finished_send_buffer_does_not_grow() -> None:
+    peer = peer_with(stream_send_buffer_size=4, max_stream_send_buffer_size=64)
+    growing, finished = write_new(peer, b"abcd"), write_new(peer, b"abcd")
+    peer.engine.finish(finished)
+    peer.hear()
+    assert peer.engine.write(growing, b"efgh") == 0
+    peer.say(Ack(((0, 100),)))
+    assert [stream.send_growth for stream in peer.engine._streams][:2] == [4, 0]
+
+
 def test_nothing_is_written_behind_the_end() -> None:
     peer = peer_with()
     stream_id = write_new(peer, b"x")

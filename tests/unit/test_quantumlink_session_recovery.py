@@ -11,6 +11,7 @@ from primegap.quantumlink.aio.paced_simulation import AirProfile, PacedLink
 from primegap.quantumlink.session import Halves, LinkConfig, StreamOptions
 from primegap.quantumlink.session.ack_tracker import ACK_EVERY_BYTES, AckTracker
 from primegap.quantumlink.session.congestion import (
+    FAST_WINDOW,
     INITIAL_WINDOW,
     MAX_TRACKED_RECORDS,
     MIN_WINDOW,
@@ -156,6 +157,17 @@ def test_the_window_follows_what_the_path_delivers() -> None:
     flow(wide, rate=1_000_000, rtt_s=0.04, rounds=30)
     assert 40_000 < wide.window < 400_000
     assert wide.rate == pytest.approx(1_000_000, rel=0.2)
+
+
+def test_a_fast_path_has_a_larger_smallest_window() -> None:
+    windows = []
+    for rtt_s in (0.001, 0.003):
+        path = Path()
+        for number in range(10):
+            path.send(number * 0.01)
+            path.acknowledge(number * 0.01 + rtt_s, number)
+        windows.append(path.window.window)
+    assert windows == [FAST_WINDOW, MIN_WINDOW]
 
 
 def test_the_window_and_the_number_of_records_bound_what_is_on_its_way() -> None:
