@@ -60,6 +60,7 @@ IMPORTS: Final[dict[str, tuple[str, ...]]] = {
     "radio": (
         *("bumble", "pyee", "cryptography", "_cffi_backend", "primegap.radio", "primegap.cosign"),
     ),
+    "airlock": ("primegap.files", "primegap.keyos.airlock"),
     "storage": (*_SEALED, "primegap.keyos.client"),
     "app-manager": (
         *_SEALED,
