@@ -21,7 +21,7 @@ demo: setup ## Pair, receive, pay and sign by QR on a private chain; then stay o
 	@$(PYTHON) -m primegap.cli --data-dir build/demo demo $(ARGS)
 
 test: setup-dev ## Run every test.
-	@$(PYTHON) -bb -m pytest --numprocesses auto --dist loadfile $(ARGS)
+	@$(PYTHON) -bb -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder $(ARGS)
 
 guarantees: setup-dev ## Attack the device and report each guarantee by id (KILLS=5000 for a long run).
 	@$(if $(KILLS),PRIMEGAP_KILLS=$(KILLS)) $(PYTHON) -bb -m pytest --quiet --numprocesses auto \

@@ -818,16 +818,6 @@ def test_the_end_is_told_while_bytes_in_front_of_it_wait_to_be_read() -> None:
     assert peer.engine.take_events() == [InboundFinished(stream_id)]
 
 
-def test_a_finished_send_buffer_does_not_grow() -> None:
-    peer = peer_with(stream_send_buffer_size=4, max_stream_send_buffer_size=64)
-    growing, finished = write_new(peer, b"abcd"), write_new(peer, b"abcd")
-    peer.engine.finish(finished)
-    peer.hear()
-    assert peer.engine.write(growing, b"efgh") == 0
-    peer.say(Ack(((0, 100),)))
-    assert [stream.send_growth for stream in peer.engine._streams][:2] == [4, 0]
-
-
 def test_nothing_is_written_behind_the_end() -> None:
     peer = peer_with()
     stream_id = write_new(peer, b"x")

@@ -212,7 +212,7 @@ async def test_core_carries_nothing_that_it_could_read(
     told = await device_time(device)
     told = await device_time(device)
     stamp = (told.unix_ms // 60_000 * 60_000).to_bytes(8, "big")[:6]  # all but the last minute
-    assert len(carried) >= 6
+    assert len(carried) >= 4  # two requests and their answers; the channel may stand already
     assert not any(stamp in payload for payload in carried)
 
 

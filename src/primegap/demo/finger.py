@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 MAX_QR_FRAMES: Final = 200
-NEXT_SCREEN_S: Final = 30.0
+NEXT_SCREEN_S: Final = 75.0  # after rejections in a row the device takes half a minute's rest
 
 
 class Finger:
@@ -29,7 +29,7 @@ class Finger:
     async def _do(self, function: Callable[..., T], *arguments: Any, **options: Any) -> T:
         return await asyncio.to_thread(function, *arguments, **options)
 
-    async def wait(self, screen: str, timeout_s: float = 30) -> dict[str, Any]:
+    async def wait(self, screen: str, timeout_s: float = NEXT_SCREEN_S) -> dict[str, Any]:
         """Wait for a screen."""
         return await self._do(self._client.wait, screen, timeout_s=timeout_s)
 
@@ -115,7 +115,7 @@ class Finger:
         await self.keep("home")
         return words
 
-    async def approve(self, screen: str, timeout_s: float = 30) -> dict[str, Any]:
+    async def approve(self, screen: str, timeout_s: float = NEXT_SCREEN_S) -> dict[str, Any]:
         """Wait for a confirmation, read all of it, hold its button; return the screen as shown."""
         await self.wait(screen, timeout_s)
         shown = await self.read_to_the_end(keep=screen)

@@ -17,24 +17,23 @@ if TYPE_CHECKING:
 
 KEM_OPERATIONS: Final[Mapping[HandshakeKind, int]] = MappingProxyType(
     {
-        HandshakeKind.IK1: 4,
+        HandshakeKind.IK1: 3,
         HandshakeKind.KK1: 3,
         HandshakeKind.XX1: 1,
         HandshakeKind.IK2: 2,
         HandshakeKind.KK2: 2,
-        HandshakeKind.XX2: 3,
-        HandshakeKind.XX3: 3,
+        HandshakeKind.XX2: 2,
+        HandshakeKind.XX3: 2,
         HandshakeKind.XX4: 1,
     }
 )
-"""Operations of the KEM that reading a message, and answering it, takes. A bundle of the peer takes
-one: its key is tried."""
+"""Operations of the KEM that reading a message, and answering it, takes."""
 
 MAX_BURST: Final = 48
-"""Operations that may come at once: a dozen first messages of IK. A peer that lost its link
+"""Operations that may come at once: sixteen first messages of IK. A peer that lost its link
 sends one every 2.5 s, so even with both sides restarting nobody honest comes near."""
 REFILL_PER_S: Final = 6
-"""Operations per second after that: one or two first messages. Their answers take 3 % of
+"""Operations per second after that: two first messages. Their answers take 3 % of
 Bluetooth's air, their work less than a hundredth of a core."""
 
 
