@@ -123,8 +123,9 @@ def _wait_until_up(device: StartedDevice) -> None:
     raise AssertionError("the device's page does not come up")
 
 
-async def compose(demo: Demo) -> Payment:
-    return await demo.companion.compose(SHOP, 1_000_000, 2)
+async def compose(demo: Demo, amount_sat: int) -> Payment:
+    """Compose a payment. Each test has an amount of its own: what was signed is not asked again."""
+    return await demo.companion.compose(SHOP, amount_sat, 2)
 
 
 async def refused(demo: Demo, psbt: bytes) -> str:
@@ -143,7 +144,7 @@ async def refused(demo: Demo, psbt: bytes) -> str:
 
 @pytest.mark.asyncio(loop_scope="module")
 async def test_a_psbt_that_is_cut_or_foreign_is_refused(funded: Demo, tmp_path: Path) -> None:
-    payment = await compose(funded)
+    payment = await compose(funded, 1_000_100)
     whole = bytes.fromhex(payment.psbt)
     for cut in (whole[:20], whole[: len(whole) // 2], whole + b"\x00"):
         assert await refused(funded, cut)
@@ -160,7 +161,7 @@ async def test_a_psbt_that_is_cut_or_foreign_is_refused(funded: Demo, tmp_path: 
 @pytest.mark.asyncio(loop_scope="module")
 async def test_change_that_is_not_ours_is_never_called_change(funded: Demo) -> None:
     """A foreign output that carries our own change's derivation: a lie about where money goes."""
-    payment = await compose(funded)
+    payment = await compose(funded, 1_000_200)
     psbt = parse_psbt_untrusted(bytes.fromhex(payment.psbt))
     swapped = build_psbt(psbt.transaction.serialise(), psbt.inputs, tuple(reversed(psbt.outputs)))
     assert await refused(funded, swapped)
@@ -169,7 +170,7 @@ async def test_change_that_is_not_ours_is_never_called_change(funded: Demo) -> N
 @pytest.mark.asyncio(loop_scope="module")
 async def test_a_rejected_payment_leaves_everything_as_it_was(funded: Demo) -> None:
     before = await funded.companion.balance()
-    payment = await compose(funded)
+    payment = await compose(funded, 1_000_300)
     signing = asyncio.create_task(funded.companion.sign_over_link(payment))
     await funded.finger.wait("review")
     await funded.finger.press("reject")
@@ -185,7 +186,7 @@ async def test_a_rejected_payment_leaves_everything_as_it_was(funded: Demo) -> N
 
 @pytest.mark.asyncio(loop_scope="module")
 async def test_a_payment_that_is_signed_already_is_refused(funded: Demo) -> None:
-    payment = await compose(funded)
+    payment = await compose(funded, 1_000_400)
     signing = asyncio.create_task(funded.companion.sign_over_link(payment))
     await funded.finger.approve("review")
     signed = await signing
@@ -200,15 +201,15 @@ async def test_a_payment_that_is_signed_already_is_refused(funded: Demo) -> None
     await asyncio.to_thread(wallet.broadcast, raw, funded.electrum_url)
     await funded._chain_call("mine")
     await funded.companion.sync()
-    resumed = await compose(funded)
+    resumed = await compose(funded, 1_000_400)
     assert resumed == signed
     assert (await funded.companion.broadcast(resumed)).stage == "broadcast"
-    assert (await compose(funded)).txid != payment.txid
+    assert (await compose(funded, 1_000_400)).txid != payment.txid
 
 
 @pytest.mark.asyncio(loop_scope="module")
 async def test_a_killed_radio_comes_back_and_nothing_is_lost(funded: Demo) -> None:
-    payment = await compose(funded)
+    payment = await compose(funded, 1_000_500)
     psbt = parse_psbt_untrusted(bytes.fromhex(payment.psbt))
     # Ballast in a field that nobody knows makes the transfer last for a while.
     ballast = psbt.inputs[0].adding(0xF0, {b"ballast": os.urandom(150_000)})
