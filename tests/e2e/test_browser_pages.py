@@ -141,7 +141,7 @@ async def receive(page: Page, hand: DeviceHand, demo: Any) -> None:
     await shoot(page, "08-coming-in")
     await demo._chain_call("mine")
     await page.get_by_role("link", name="Overview").click()
-    await expect(page.get_by_text("Confirmed in 1 block")).to_be_visible()
+    await expect(page.get_by_text("Confirmed in 1 block")).to_be_visible(timeout=90_000)
     await shoot(page, "09-overview")
 
 
