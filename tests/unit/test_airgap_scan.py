@@ -11,6 +11,7 @@ import pytest
 from primegap.airgap import (
     DEFAULT_DENSITY,
     DENSITIES,
+    FRAMES_TO_OFFER_RESTART,
     Animation,
     BbqrEncoding,
     BbqrError,
@@ -167,6 +168,18 @@ def test_a_person_may_change_over_to_a_message_of_the_same_kind() -> None:
     read(reader, others)
     assert reader.result is not None
     assert reader.result.psbt() == OTHER
+
+
+def test_what_is_refused_is_no_message_to_change_over_to() -> None:
+    reader = CodeReader(Expect.PSBT)
+    texts = DIALECTS["bbqr:P"](PSBT)
+    reader.receive(texts[0])
+    stranger = ur_texts(Ur("crypto-hdkey", b"\xa1\x01\xf5"))[0]
+    for _ in range(FRAMES_TO_OFFER_RESTART + 1):
+        assert reader.receive(stranger) is FrameVerdict.REFUSED
+    assert not reader.offers_restart
+    assert set(read(reader, texts[1:])) == {FrameVerdict.NEW}
+    assert reader.result is not None
 
 
 def test_what_is_expected_decides() -> None:

@@ -13,6 +13,8 @@ import zlib
 from dataclasses import dataclass, field
 from typing import Final
 
+from typing_extensions import override
+
 from primegap.airgap.capacity import MAX_QR_VERSION, alphanumeric_capacity
 from primegap.airgap.errors import BbqrError, LocalAirgapError, TooLargeForQrError
 from primegap.airgap.limits import (
@@ -20,7 +22,7 @@ from primegap.airgap.limits import (
     MAX_SERIES_CHARACTERS,
     MAX_SYMBOL_CHARACTERS,
 )
-from primegap.airgap.reader import Frame, FrameReader, Pieces
+from primegap.airgap.reader import Format, Frame, FrameReader, Pieces
 
 HEADER_CHARACTERS: Final = 8
 MAX_PIECES: Final = 1295
@@ -129,40 +131,51 @@ class _BbqrPart:
     body: str = field(repr=False)
 
 
-class BbqrReader(FrameReader[_BbqrPart, Bbqr]):
-    """Collects the symbols of one message."""
+class BbqrFormat(Format[_BbqrPart, Bbqr]):
+    """The symbols of one message."""
 
-    def _forget(self) -> None:
-        super()._forget()
+    def __init__(self) -> None:
         self._pieces = Pieces(1, 0)
-        self._first: _BbqrPart | None = None
+        self._encoding = BbqrEncoding.BASE32
+        self._file_type = ""
 
-    def _parse(self, text: str) -> Frame[_BbqrPart]:
+    @override
+    def parse(self, text: str, raw: bytes) -> Frame[_BbqrPart]:
         part = _parse_part_untrusted(text)
         return Frame((part.encoding, part.file_type, part.count), part)
 
-    def _begin(self, part: _BbqrPart) -> None:
-        self._first, self._pieces = part, Pieces(part.count, MAX_SERIES_CHARACTERS)
+    @override
+    def begin(self, part: _BbqrPart) -> None:
+        self._encoding, self._file_type = part.encoding, part.file_type
+        self._pieces = Pieces(part.count, MAX_SERIES_CHARACTERS)
 
-    def _take(self, part: _BbqrPart) -> bool:
+    @override
+    def take(self, part: _BbqrPart) -> bool:
         return self._pieces.add(part.index, part.body)
 
-    def _complete(self) -> Bbqr | None:
+    @override
+    def complete(self) -> Bbqr | None:
         pieces = self._pieces.joined()
         if pieces is None:
             return None
-        assert self._first is not None
-        encoding = self._first.encoding
         length = len(pieces[0])
         if any(len(piece) != length for piece in pieces[:-1]) or len(pieces[-1]) > length:
             raise BbqrError("pieces of different lengths")
-        if len(pieces) > 1 and length % _CHARACTERS_STEP[encoding]:
+        if len(pieces) > 1 and length % _CHARACTERS_STEP[self._encoding]:
             raise BbqrError("a piece is not whole bytes")
-        data = _decode_body("".join(pieces), encoding)
-        return Bbqr(self._first.file_type, data, encoding)
+        data = _decode_body("".join(pieces), self._encoding)
+        return Bbqr(self._file_type, data, self._encoding)
 
-    def _size(self) -> tuple[int, int, int]:
+    @override
+    def size(self) -> tuple[int, int, int]:
         return self._pieces.rank, self._pieces.count, 0
+
+
+class BbqrReader(FrameReader[_BbqrPart, Bbqr]):
+    """Collects the symbols of one message."""
+
+    def __init__(self) -> None:
+        super().__init__(BbqrFormat())
 
 
 def _parse_part_untrusted(text: str) -> _BbqrPart:

@@ -9,9 +9,11 @@ import re
 from dataclasses import dataclass, field
 from typing import Final
 
+from typing_extensions import override
+
 from primegap.airgap.errors import LocalAirgapError, PieceError, TooLargeForQrError
 from primegap.airgap.limits import MAX_SERIES_CHARACTERS, MAX_SYMBOL_DIGITS
-from primegap.airgap.reader import Frame, FrameReader, Pieces
+from primegap.airgap.reader import Format, Frame, FrameReader, Pieces
 
 MAX_PIECES: Final = 999
 "Krux writes 99 at most; a person does not wait for a thousand that must all be seen."
@@ -54,14 +56,14 @@ class _Piece:
     text: str = field(repr=False)
 
 
-class PmofnReader(FrameReader[_Piece, str]):
-    """Collects the pieces of one text. Nothing names a message but the number of its pieces."""
+class PmofnFormat(Format[_Piece, str]):
+    """The pieces of one text. Nothing names a message but the number of its pieces."""
 
-    def _forget(self) -> None:
-        super()._forget()
+    def __init__(self) -> None:
         self._pieces = Pieces(1, 0)
 
-    def _parse(self, text: str) -> Frame[_Piece]:
+    @override
+    def parse(self, text: str, raw: bytes) -> Frame[_Piece]:
         if len(text) > MAX_SYMBOL_DIGITS or not text.isascii():
             raise PieceError("not ASCII, or longer than a QR symbol holds")
         match = _FORM.fullmatch(text)
@@ -72,15 +74,26 @@ class PmofnReader(FrameReader[_Piece, str]):
             raise PieceError("a number beyond the last")
         return Frame(count, _Piece(number - 1, count, match[3]))
 
-    def _begin(self, part: _Piece) -> None:
+    @override
+    def begin(self, part: _Piece) -> None:
         self._pieces = Pieces(part.count, MAX_SERIES_CHARACTERS)
 
-    def _take(self, part: _Piece) -> bool:
+    @override
+    def take(self, part: _Piece) -> bool:
         return self._pieces.add(part.index, part.text)
 
-    def _complete(self) -> str | None:
+    @override
+    def complete(self) -> str | None:
         joined = self._pieces.joined()
         return None if joined is None else "".join(joined)
 
-    def _size(self) -> tuple[int, int, int]:
+    @override
+    def size(self) -> tuple[int, int, int]:
         return self._pieces.rank, self._pieces.count, 0
+
+
+class PmofnReader(FrameReader[_Piece, str]):
+    """Collects the pieces of one text."""
+
+    def __init__(self) -> None:
+        super().__init__(PmofnFormat())

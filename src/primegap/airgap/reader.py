@@ -75,10 +75,51 @@ class Frame(Generic[PartT]):
     part: PartT
 
 
-class FrameReader(ABC, Generic[PartT, ResultT]):
+class Format(ABC, Generic[PartT, ResultT]):
+    """One format of codes: how a frame is taken apart, and how parts make a message.
+
+    It holds the message being put together. What else comes by is the reader's business.
+    """
+
+    @abstractmethod
+    def parse(self, text: str, raw: bytes) -> Frame[PartT]:
+        """Take a frame apart, whatever message is being read; raises RemoteAirgapError."""
+
+    @abstractmethod
+    def begin(self, part: PartT) -> None:
+        """Get ready for the message of its first part, and drop any other.
+
+        Raises:
+            RefusedCodeError: it is more than is read.
+            RemoteAirgapError: its numbers contradict each other.
+        """
+
+    @abstractmethod
+    def take(self, part: PartT) -> bool:
+        """Take a part in; return whether it told anything new.
+
+        Raises:
+            CorruptSetError: it contradicts the parts before it.
+        """
+
+    @abstractmethod
+    def complete(self) -> ResultT | None:
+        """Return the message if the parts so far make it complete.
+
+        Raises:
+            RemoteAirgapError: it is complete and wrong.
+        """
+
+    @abstractmethod
+    def size(self) -> tuple[int, int, int]:
+        """Return rank, needed and length of the message that is being read."""
+
+
+class FrameReader(Generic[PartT, ResultT]):
     """Collects the frames of one message, in any order and with any of them missing."""
 
-    def __init__(self) -> None:
+    def __init__(self, of: Format[PartT, ResultT]) -> None:
+        self._format = of
         self._last_error: RemoteAirgapError | None = None
         self._last_verdict: FrameVerdict | None = None
         self._frames = 0
@@ -90,44 +131,7 @@ class FrameReader(ABC, Generic[PartT, ResultT]):
         self._result: ResultT | None = None
         self._other_key: Hashable | None = None
         self._other_count = 0
-        self._other_text = ""
-
-    # -- what a format fills in -------------------------------------------------------------------
-
-    @abstractmethod
-    def _parse(self, text: str) -> Frame[PartT]:
-        """Take the text of a frame apart; raises RemoteAirgapError."""
-
-    @abstractmethod
-    def _begin(self, part: PartT) -> None:
-        """Get ready for the message of its first part.
-
-        Raises:
-            RefusedCodeError: it is more than is read.
-            RemoteAirgapError: its numbers contradict each other.
-        """
-
-    @abstractmethod
-    def _take(self, part: PartT) -> bool:
-        """Take a part in; return whether it told anything new.
-
-        Raises:
-            CorruptSetError: it contradicts the parts before it.
-        """
-
-    @abstractmethod
-    def _complete(self) -> ResultT | None:
-        """Return the message if the parts so far make it complete.
-
-        Raises:
-            RemoteAirgapError: it is complete and wrong.
-        """
-
-    @abstractmethod
-    def _size(self) -> tuple[int, int, int]:
-        """Return rank, needed and length of the message that is being read."""
-
-    # -- what a caller sees -----------------------------------------------------------------------
+        self._other_code = ("", b"")
 
     @property
     def result(self) -> ResultT | None:
@@ -142,7 +146,7 @@ class FrameReader(ABC, Generic[PartT, ResultT]):
     @property
     def progress(self) -> ReadProgress:
         """How far the message has come."""
-        rank, needed, message_bytes = (0, 0, 0) if self._key is None else self._size()
+        rank, needed, message_bytes = (0, 0, 0) if self._key is None else self._format.size()
         return ReadProgress(rank, needed, message_bytes, self._frames, self._last_verdict)
 
     @property
@@ -152,19 +156,25 @@ class FrameReader(ABC, Generic[PartT, ResultT]):
 
     def start_over(self) -> None:
         """Drop everything; if another message is offered, it is the one to read now."""
-        other = self._other_text if self.offers_restart else ""
+        other = self._other_code if self.offers_restart else None
         self._forget()
         self._frames = 0
         self._last_error = self._last_verdict = None
-        if other:
-            self.receive(other)
+        if other is not None:
+            self.receive(*other)
 
-    def receive(self, text: str) -> FrameVerdict:
-        """Take the text of one frame and return what became of it; never raises."""
+    def receive(self, text: str, raw: bytes = b"") -> FrameVerdict:
+        """Take one frame and return what became of it; never raises.
+
+        Args:
+            text: content of the symbol as text.
+            raw: its content as it stands in the symbol; without it, formats of bare bytes are not
+                recognised.
+        """
         self._frames += 1
         self._last_error = None
         try:
-            verdict = self._receive(text)
+            verdict = self._receive(text, raw)
         except RefusedCodeError as error:
             verdict, self._last_error = FrameVerdict.REFUSED, error
         except RemoteAirgapError as error:
@@ -172,24 +182,24 @@ class FrameReader(ABC, Generic[PartT, ResultT]):
         self._last_verdict = verdict
         return verdict
 
-    def _receive(self, text: str) -> FrameVerdict:
+    def _receive(self, text: str, raw: bytes) -> FrameVerdict:
         """Check what is cheap first, agreement with the message before its limits."""
-        frame = self._parse(text)
+        frame = self._format.parse(text, raw)
         if self._key is not None and frame.key != self._key:
             self._other_count = self._other_count + 1 if frame.key == self._other_key else 1
-            self._other_key, self._other_text = frame.key, text
+            self._other_key, self._other_code = frame.key, (text, raw)
             self._last_error = OtherMessageError("another message is being read")
             return FrameVerdict.FOREIGN
-        self._other_count, self._other_text = 0, ""
+        self._other_count, self._other_code = 0, ("", b"")
         if self._result is not None:
             return FrameVerdict.DUPLICATE
         if self._key is None:
-            self._begin(frame.part)
+            self._format.begin(frame.part)
             self._key = frame.key
         try:
-            if not self._take(frame.part):
+            if not self._format.take(frame.part):
                 return FrameVerdict.DUPLICATE
-            self._result = self._complete()
+            self._result = self._format.complete()
         except RemoteAirgapError as error:
             self._forget()
             self._last_error = error

@@ -13,27 +13,17 @@ Pure: it takes the content of symbols that were read elsewhere.
 from __future__ import annotations
 
 import enum
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from primegap.airgap.bbqr import Bbqr, BbqrReader, is_bbqr_text
+from typing_extensions import override
+
+from primegap.airgap.bbqr import Bbqr, BbqrFormat, is_bbqr_text
 from primegap.airgap.dialect import Container, Dialect, Received, psbt_from_text
-from primegap.airgap.errors import (
-    CborError,
-    NotAPsbtError,
-    OtherMessageError,
-    RefusedCodeError,
-    RemoteAirgapError,
-    SeedQrError,
-    UnexpectedUrTypeError,
-)
+from primegap.airgap.errors import CborError, NotAPsbtError, SeedQrError, UnexpectedUrTypeError
 from primegap.airgap.limits import MAX_SYMBOL_DIGITS
-from primegap.airgap.pmofn import PmofnReader, is_pmofn_text
-from primegap.airgap.reader import (
-    FRAMES_TO_OFFER_RESTART,
-    FrameReader,
-    FrameVerdict,
-    ReadProgress,
-)
+from primegap.airgap.pmofn import PmofnFormat, is_pmofn_text
+from primegap.airgap.reader import Format, Frame, FrameReader
 from primegap.airgap.seedqr import (
     ENTROPY_BYTES,
     decode_compact_seedqr_untrusted,
@@ -41,8 +31,8 @@ from primegap.airgap.seedqr import (
     is_seedqr_text,
 )
 from primegap.airgap.ur.cbor import parse_byte_string_untrusted
-from primegap.airgap.ur.decoder import UrDecoder
-from primegap.airgap.ur.legacy import LegacyUrReader, is_legacy_ur_text
+from primegap.airgap.ur.decoder import UrFormat
+from primegap.airgap.ur.legacy import LegacyUrFormat, is_legacy_ur_text
 from primegap.airgap.ur.message import Ur
 from primegap.airgap.ur.payload import PSBT_MAGIC, PSBT_UR_TYPES
 from primegap.airgap.ur.text import is_ur_text
@@ -63,133 +53,71 @@ class Expect(enum.Enum):
     "A seed to be loaded: 16 or 32 bare bytes, and 48 or 96 digits, are one only here."
 
 
-class CodeReader:
-    """Collects one message from the symbols of whatever kind that come by.
+@dataclass(frozen=True, slots=True)
+class _Code:
+    """A symbol whose container is known."""
 
-    The first good symbol decides the kind. Others are ignored while an animation is under way.
-    """
+    container: Container
+    part: Any = field(repr=False)
+    "Of the container's own format; of a single symbol what it holds, a `Received`."
 
-    def __init__(
-        self, expect: Expect = Expect.ANYTHING, *, ur_types: Collection[str] | None = None
-    ) -> None:
-        """Start with nothing read.
 
-        Args:
-            expect: what the person wants to read.
-            ur_types: types of a UR to accept; None accepts every type, for a PSBT those that hold
-                one.
-        """
-        self._expect = expect
+class CodeFormat(Format[_Code, Received]):
+    """All kinds of codes: each symbol is told apart and left to the format of its container."""
+
+    def __init__(self, expect: Expect, ur_types: Collection[str] | None) -> None:
         if ur_types is None and expect is Expect.PSBT:
             ur_types = PSBT_UR_TYPES
-        self._ur_types = ur_types
-        self._forget()
+        self._expect = expect
+        self._takes_bytes = ur_types is None or "bytes" in ur_types
+        self._formats: dict[Container, Format[Any, Any]] = {
+            Container.UR: UrFormat(ur_types),
+            Container.LEGACY_UR: LegacyUrFormat(),
+            Container.BBQR: BbqrFormat(),
+            Container.PMOFN: PmofnFormat(),
+        }
+        self._container = Container.PLAIN
+        self._single: Received | None = None
+        self._single_bytes = 0
 
-    def _forget(self) -> None:
-        self._container: Container | None = None
-        self._reader: FrameReader[Any, Any] | None = None
-        self._result: Received | None = None
-        self._error: RemoteAirgapError | None = None
-        self._verdict: FrameVerdict | None = None
-        self._frames = 0
-        self._other: Container | None = None
-        self._other_count = 0
-        self._other_code = ("", b"")
-
-    @property
-    def result(self) -> Received | None:
-        """The message, once it is complete and all its checks have passed."""
-        return self._result
-
-    @property
-    def last_error(self) -> RemoteAirgapError | None:
-        """Why the newest symbol was not taken; None after NEW and DUPLICATE."""
-        return self._error
-
-    @property
-    def progress(self) -> ReadProgress:
-        """How far the message has come, whatever its kind."""
-        if self._result is not None and self._reader is None:
-            return ReadProgress(1, 1, len(self._result.content), self._frames, self._verdict)
-        inner = ReadProgress() if self._reader is None else self._reader.progress
-        return ReadProgress(
-            inner.rank, inner.needed, inner.message_bytes, self._frames, self._verdict
-        )
-
-    @property
-    def offers_restart(self) -> bool:
-        """Whether the newest symbols agree on another message than the one being read."""
-        inner = self._reader is not None and self._reader.offers_restart
-        return inner or self._other_count >= FRAMES_TO_OFFER_RESTART
-
-    def start_over(self) -> None:
-        """Drop everything; if another message is offered, it is the one to read now."""
-        reader, other = self._reader, self._other_code
-        container = self._container
-        if reader is not None and reader.offers_restart:
-            self._forget()
-            reader.start_over()
-            self._container, self._reader = container, reader
-            return
-        offered = self._other_count >= FRAMES_TO_OFFER_RESTART
-        self._forget()
-        if offered:
-            self.receive(*other)
-
-    def receive(self, text: str, raw: bytes = b"") -> FrameVerdict:
-        """Take one symbol and return what became of it; never raises.
-
-        Args:
-            text: its content as text.
-            raw: its content as it stands in the symbol; without it, formats of bare bytes are not
-                recognised.
-        """
-        self._frames += 1
-        self._error = None
-        try:
-            self._verdict = self._receive(text, raw)
-        except RefusedCodeError as error:
-            self._error, self._verdict = error, FrameVerdict.REFUSED
-        except RemoteAirgapError as error:
-            self._error, self._verdict = error, FrameVerdict.UNREADABLE
-        return self._verdict
-
-    def _receive(self, text: str, raw: bytes) -> FrameVerdict:
+    @override
+    def parse(self, text: str, raw: bytes) -> Frame[_Code]:
         container = self._container_of(text, raw)
-        if self._container is not None and container is not self._container:
-            if self._new_reader(container) is None:
-                self._single(container, text, raw)  # what is no message here is not another one
-            self._other_count = self._other_count + 1 if container is self._other else 1
-            self._other, self._other_code = container, (text, raw)
-            self._error = OtherMessageError("another message is being read")
-            return FrameVerdict.FOREIGN
-        self._other, self._other_count = None, 0
-        if self._result is not None and self._reader is None:
-            return FrameVerdict.DUPLICATE
-        reader = self._reader or self._new_reader(container)
-        if reader is None:
-            self._result = self._single(container, text, raw)
-            self._container = container
-            return FrameVerdict.NEW
-        verdict = reader.receive(text)
-        self._error = reader.last_error
-        if verdict is FrameVerdict.NEW:
-            self._container, self._reader = container, reader
-            if reader.result is not None and self._result is None:
-                return self._finish(container, reader)
-        elif verdict is FrameVerdict.CORRUPT:
-            self._container = self._reader = None
-        return verdict
+        of = self._formats.get(container)
+        if of is None:
+            return Frame(container, _Code(container, self._read_single(container, text, raw)))
+        if container is Container.LEGACY_UR and not self._takes_bytes:
+            raise UnexpectedUrTypeError("not a type asked for")
+        frame = of.parse(text, raw)
+        return Frame((container, frame.key), _Code(container, frame.part))
 
-    def _finish(self, container: Container, reader: FrameReader[Any, Any]) -> FrameVerdict:
-        """Look into a complete message; a wrong one is dropped."""
-        try:
-            self._result = self._content(container, reader.result)
-        except RemoteAirgapError as error:
-            self._container = self._reader = None
-            self._error = error
-            return FrameVerdict.CORRUPT
-        return FrameVerdict.NEW
+    @override
+    def begin(self, part: _Code) -> None:
+        self._container, self._single = part.container, None
+        of = self._formats.get(part.container)
+        if of is None:
+            self._single, self._single_bytes = part.part, len(part.part.content)
+        else:
+            of.begin(part.part)
+
+    @override
+    def take(self, part: _Code) -> bool:
+        of = self._formats.get(part.container)
+        return True if of is None else bool(of.take(part.part))
+
+    @override
+    def complete(self) -> Received | None:
+        of = self._formats.get(self._container)
+        if of is None:
+            single, self._single = self._single, None  # it may be a secret: the reader has it now
+            return single
+        whole = of.complete()
+        return None if whole is None else self._content(self._container, whole)
+
+    @override
+    def size(self) -> tuple[int, int, int]:
+        of = self._formats.get(self._container)
+        return (1, 1, self._single_bytes) if of is None else of.size()
 
     def _container_of(self, text: str, raw: bytes) -> Container:
         """Tell the kinds apart, in the order of section 15."""
@@ -204,21 +132,6 @@ class CodeReader:
             return Container.PMOFN
         return Container.SEEDQR if seed and is_seedqr_text(text) else Container.PLAIN
 
-    def _new_reader(self, container: Container) -> FrameReader[Any, Any] | None:
-        match container:
-            case Container.UR:
-                return UrDecoder(self._ur_types)
-            case Container.LEGACY_UR:
-                if self._ur_types is not None and "bytes" not in self._ur_types:
-                    raise UnexpectedUrTypeError("not a type asked for")
-                return LegacyUrReader()
-            case Container.BBQR:
-                return BbqrReader()
-            case Container.PMOFN:
-                return PmofnReader()
-            case _:
-                return None
-
     def _content(self, container: Container, whole: Any) -> Received:
         """Return a complete message of several symbols."""
         if isinstance(whole, Ur):
@@ -230,7 +143,7 @@ class CodeReader:
         kind, content = psbt_from_text(whole) or ("", whole.encode())
         return self._checked(Dialect(container, kind), content)
 
-    def _single(self, container: Container, text: str, raw: bytes) -> Received:
+    def _read_single(self, container: Container, text: str, raw: bytes) -> Received:
         """Return the message of one symbol without a mark."""
         if container is Container.COMPACT_SEEDQR:
             return Received(Dialect(container), decode_compact_seedqr_untrusted(raw))
@@ -250,6 +163,25 @@ class CodeReader:
         if self._expect is Expect.PSBT:
             received.psbt()
         return received
+
+
+class CodeReader(FrameReader[_Code, Received]):
+    """Collects one message from the symbols of whatever kind that come by.
+
+    The first good symbol decides the kind. Others are ignored while an animation is under way.
+    """
+
+    def __init__(
+        self, expect: Expect = Expect.ANYTHING, *, ur_types: Collection[str] | None = None
+    ) -> None:
+        """Start with nothing read.
+
+        Args:
+            expect: what the person wants to read.
+            ur_types: types of a UR to accept; None accepts every type, for a PSBT those that hold
+                one.
+        """
+        super().__init__(CodeFormat(expect, ur_types))
 
 
 def _ur_content(ur: Ur) -> bytes:

@@ -11,6 +11,8 @@ import re
 from dataclasses import dataclass, field
 from typing import Final
 
+from typing_extensions import override
+
 from primegap.airgap.errors import (
     LegacyUrError,
     LegacyUrPartError,
@@ -19,7 +21,7 @@ from primegap.airgap.errors import (
     UrTextError,
 )
 from primegap.airgap.limits import MAX_SYMBOL_CHARACTERS
-from primegap.airgap.reader import Frame, FrameReader, Pieces
+from primegap.airgap.reader import Format, Frame, FrameReader, Pieces
 from primegap.airgap.ur.message import Ur, ur_from_message_untrusted
 from primegap.airgap.ur.text import parse_ur_text_untrusted
 
@@ -144,15 +146,15 @@ class _LegacyPart:
     text: str = field(repr=False)
 
 
-class LegacyUrReader(FrameReader[_LegacyPart, Ur]):
-    """Collects the pieces of one UR of version 1."""
+class LegacyUrFormat(Format[_LegacyPart, Ur]):
+    """The pieces of one UR of version 1."""
 
-    def _forget(self) -> None:
-        super()._forget()
+    def __init__(self) -> None:
         self._pieces = Pieces(1, 0)
         self._digest = ""
 
-    def _parse(self, text: str) -> Frame[_LegacyPart]:
+    @override
+    def parse(self, text: str, raw: bytes) -> Frame[_LegacyPart]:
         if len(text) > MAX_SYMBOL_CHARACTERS or not text.isascii():
             raise LegacyUrPartError("not ASCII, or longer than a QR symbol holds")
         match = _FORM.fullmatch(text.lower())
@@ -165,13 +167,16 @@ class LegacyUrReader(FrameReader[_LegacyPart, Ur]):
             raise LegacyUrPartError("a number beyond the last")
         return Frame((count, match[3]), _LegacyPart(number - 1, count, match[3], match[4]))
 
-    def _begin(self, part: _LegacyPart) -> None:
+    @override
+    def begin(self, part: _LegacyPart) -> None:
         self._digest, self._pieces = part.digest, Pieces(part.count, MAX_LEGACY_CHARACTERS)
 
-    def _take(self, part: _LegacyPart) -> bool:
+    @override
+    def take(self, part: _LegacyPart) -> bool:
         return self._pieces.add(part.index, part.text)
 
-    def _complete(self) -> Ur | None:
+    @override
+    def complete(self) -> Ur | None:
         pieces = self._pieces.joined()
         if pieces is None:
             return None
@@ -180,5 +185,13 @@ class LegacyUrReader(FrameReader[_LegacyPart, Ur]):
             raise LegacyUrPartError("the digest of the message is wrong")
         return ur_from_message_untrusted("bytes", cbor)
 
-    def _size(self) -> tuple[int, int, int]:
+    @override
+    def size(self) -> tuple[int, int, int]:
         return self._pieces.rank, self._pieces.count, 0
+
+
+class LegacyUrReader(FrameReader[_LegacyPart, Ur]):
+    """Collects the pieces of one UR of version 1."""
+
+    def __init__(self) -> None:
+        super().__init__(LegacyUrFormat())
