@@ -9,22 +9,14 @@ from typing import Final
 
 from primegap.airgap.errors import Base43Error
 from primegap.airgap.limits import MAX_SYMBOL_CHARACTERS
+from primegap.positional import decode_digits, encode_digits
 
 ALPHABET: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ$*+-./:"
-
-_BASE: Final = len(ALPHABET)
-_DIGIT_OF: Final = {character: value for value, character in enumerate(ALPHABET)}
 
 
 def encode_base43(data: bytes) -> str:
     """Return `data` in base43; for the content of one symbol, since time grows with the square."""
-    digits: list[str] = []
-    number = int.from_bytes(data, "big")
-    while number:
-        number, digit = divmod(number, _BASE)
-        digits.append(ALPHABET[digit])
-    zeros = len(data) - len(data.lstrip(b"\0"))
-    return ALPHABET[0] * zeros + "".join(reversed(digits))
+    return encode_digits(data, ALPHABET)
 
 
 def decode_base43_untrusted(text: str) -> bytes:
@@ -35,11 +27,7 @@ def decode_base43_untrusted(text: str) -> bytes:
     """
     if len(text) > MAX_SYMBOL_CHARACTERS:
         raise Base43Error("longer than a QR symbol holds")
-    number = 0
-    for character in text:
-        digit = _DIGIT_OF.get(character)
-        if digit is None:
-            raise Base43Error("a character that is not in the alphabet")
-        number = number * _BASE + digit
-    zeros = len(text) - len(text.lstrip(ALPHABET[0]))
-    return bytes(zeros) + number.to_bytes((number.bit_length() + 7) // 8, "big")
+    data = decode_digits(text, ALPHABET)
+    if data is None:
+        raise Base43Error("a character that is not in the alphabet")
+    return data
