@@ -6,9 +6,11 @@ with `preload`. Importing zxing-cpp takes some 10 ms, Pillow some 50.
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import functools
 import io
+import itertools
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -20,7 +22,7 @@ from primegap.airgap.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
 
     from PIL.ImageFile import ImageFile
 
@@ -190,20 +192,8 @@ def scan_picture(picture: bytes, *, quick: bool = False) -> list[ScannedCode]:
         PictureTooLargeError: more bytes, rows, columns or pixels than are looked at.
         QrError: not such a file, or a damaged one.
     """
-    if len(picture) > MAX_PICTURE_BYTES:
-        raise PictureTooLargeError("too many bytes")
-    try:
-        with _open_picture(picture) as image:
-            width, height = image.size
-            if max(width, height) > MAX_PICTURE_SIDE or width * height > MAX_PICTURE_PIXELS:
-                raise PictureTooLargeError("too many pixels")
-            grey, width, height = _grey_pixels(image)
-    except QrError:
-        raise
-    except Exception as error:
-        # The decoders document no set of errors for malformed files: besides OSError, SyntaxError
-        # and ValueError, even assertions and warnings about side information come out of them.
-        raise QrError("malformed picture") from error
+    with contextlib.closing(_pictures(picture, MAX_PICTURE_BYTES)) as pictures:
+        grey, width, height = next(pictures)
     return scan_image(grey, width, height, quick=quick)
 
 
@@ -217,30 +207,33 @@ def scan_animation(picture: bytes) -> Iterator[list[ScannedCode]]:
         PictureTooLargeError: more bytes, rows, columns or pixels than are looked at.
         QrError: not such a file, or a damaged one.
     """
-    if len(picture) > MAX_ANIMATION_BYTES:
+    pictures = _pictures(picture, MAX_ANIMATION_BYTES)
+    for grey, width, height in itertools.islice(pictures, MAX_FRAMES):
+        yield scan_image(grey, width, height, quick=True)
+
+
+def _pictures(file: bytes, most_bytes: int) -> Generator[tuple[bytes, int, int]]:
+    """Yield grey pixels, width and height of each picture in a file; there is at least one."""
+    if len(file) > most_bytes:
         raise PictureTooLargeError("too many bytes")
     try:
-        image = _open_picture(picture)
-    except QrError:
-        raise
-    except Exception as error:
-        raise QrError("malformed picture") from error
-    with image:
-        for number in range(MAX_FRAMES):
-            try:
+        with _open_picture(file) as image:
+            for number in itertools.count():
                 if number:
-                    image.seek(number)
+                    try:
+                        image.seek(number)
+                    except EOFError:
+                        return
                 width, height = image.size
                 if max(width, height) > MAX_PICTURE_SIDE or width * height > MAX_PICTURE_PIXELS:
                     raise PictureTooLargeError("too many pixels")
-                grey, width, height = _grey_pixels(image)
-            except EOFError:
-                return
-            except QrError:
-                raise
-            except Exception as error:
-                raise QrError("malformed picture") from error
-            yield scan_image(grey, width, height, quick=True)
+                yield _grey_pixels(image)
+    except QrError:
+        raise
+    except Exception as error:
+        # The decoders document no set of errors for malformed files: besides OSError, SyntaxError
+        # and ValueError, even assertions and warnings about side information come out of them.
+        raise QrError("malformed picture") from error
 
 
 def _open_picture(picture: bytes) -> ImageFile:
