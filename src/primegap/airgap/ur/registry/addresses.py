@@ -5,12 +5,11 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
-from primegap.airgap.errors import UrPayloadError
 from primegap.airgap.ur.generation import COIN_INFO, Generation
 from primegap.airgap.ur.message import Ur
-from primegap.airgap.ur.registry.fields import Fields
+from primegap.airgap.ur.registry.fields import Fields, value_of
 from primegap.airgap.ur.registry.keys import CoinInfo, coin_info_from_value
-from primegap.airgap.ur.value import Tagged, Value, encode_value, parse_value_untrusted
+from primegap.airgap.ur.value import Tagged, Value, encode_value
 
 
 class AddressKind(enum.IntEnum):
@@ -49,9 +48,7 @@ def address_from_ur(ur: Ur) -> AddressPayload:
         UrPayloadError: another type, or malformed.
         CborError: it is malformed.
     """
-    if ur.ur_type not in {"crypto-address", "address"}:
-        raise UrPayloadError("not a UR of an address")
-    fields = Fields(parse_value_untrusted(ur.cbor), "an address")
+    fields = Fields(value_of(ur, "crypto-address", "address"), "an address")
     fields.exactly(1, 2, 3)
     kind = fields.optional_uint(2, max(AddressKind))
     return AddressPayload(

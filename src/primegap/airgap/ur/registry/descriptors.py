@@ -13,7 +13,7 @@ from typing import Final
 from primegap.airgap.errors import LocalAirgapError, UrPayloadError
 from primegap.airgap.ur.generation import ECKEY, HDKEY, OUTPUT, Generation
 from primegap.airgap.ur.message import Ur
-from primegap.airgap.ur.registry.fields import UINT32, Fields
+from primegap.airgap.ur.registry.fields import UINT32, Fields, value_of
 from primegap.airgap.ur.registry.keys import (
     EcKey,
     HdKey,
@@ -22,7 +22,7 @@ from primegap.airgap.ur.registry.keys import (
     hdkey_from_value,
     key_from_expression,
 )
-from primegap.airgap.ur.value import Tagged, Value, encode_value, parse_value_untrusted
+from primegap.airgap.ur.value import Tagged, Value, encode_value
 
 MAX_KEYS: Final = 20
 "What a multisig script holds (BIP-383 with OP_CHECKMULTISIG); more is no descriptor in use."
@@ -192,9 +192,7 @@ def descriptor_from_ur(ur: Ur) -> OutputDescriptor:
         UrPayloadError: another type, or a descriptor with something that is not understood.
         CborError: it is malformed.
     """
-    if ur.ur_type not in {"crypto-output", "output-descriptor"}:
-        raise UrPayloadError("not a UR of a descriptor")
-    return _descriptor_from_value(parse_value_untrusted(ur.cbor))
+    return _descriptor_from_value(value_of(ur, "crypto-output", "output-descriptor"))
 
 
 def descriptor_to_ur(descriptor: OutputDescriptor, generation: Generation = Generation.V1) -> Ur:
@@ -224,9 +222,7 @@ def account_from_ur(ur: Ur) -> AccountDescriptors:
         UrPayloadError: another type, or something that is not understood.
         CborError: it is malformed.
     """
-    if ur.ur_type not in {"crypto-account", "account-descriptor"}:
-        raise UrPayloadError("not a UR of an account")
-    fields = Fields(parse_value_untrusted(ur.cbor), "an account")
+    fields = Fields(value_of(ur, "crypto-account", "account-descriptor"), "an account")
     fields.exactly(1, 2)
     members = []
     for member in fields.items(2, MAX_DESCRIPTORS):
@@ -257,9 +253,7 @@ def hdkey_from_ur(ur: Ur) -> HdKey:
         UrPayloadError: another type, or malformed.
         CborError: it is malformed.
     """
-    if ur.ur_type not in {"crypto-hdkey", "hdkey"}:
-        raise UrPayloadError("not a UR of a key")
-    return hdkey_from_value(parse_value_untrusted(ur.cbor))
+    return hdkey_from_value(value_of(ur, "crypto-hdkey", "hdkey"))
 
 
 def hdkey_to_ur(key: HdKey, generation: Generation = Generation.V1) -> Ur:
@@ -276,6 +270,4 @@ def eckey_from_ur(ur: Ur) -> EcKey:
         UrPayloadError: another type, or malformed.
         CborError: it is malformed.
     """
-    if ur.ur_type not in {"crypto-eckey", "eckey"}:
-        raise UrPayloadError("not a UR of a key")
-    return eckey_from_value(parse_value_untrusted(ur.cbor))
+    return eckey_from_value(value_of(ur, "crypto-eckey", "eckey"))

@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from primegap.airgap.errors import UrPayloadError
-from primegap.airgap.ur.value import Tagged, Value
+from primegap.airgap.ur.value import Tagged, Value, parse_value_untrusted
+
+if TYPE_CHECKING:
+    from primegap.airgap.ur.message import Ur
 
 UINT32: Final = (1 << 32) - 1
 MAX_NAME_CHARACTERS: Final = 256
 "Names and notes are shown to a person; nobody reads more."
+
+
+def value_of(ur: Ur, *types: str) -> Value:
+    """Return the value in a UR of one of these types.
+
+    Raises:
+        UrPayloadError: it is of another type.
+        CborError: it is malformed.
+    """
+    if ur.ur_type not in types:
+        raise UrPayloadError(f"not a UR of type {types[0]}")
+    return parse_value_untrusted(ur.cbor)
 
 
 class Fields:

@@ -11,8 +11,8 @@ from typing import Final
 
 from primegap.airgap.errors import LocalAirgapError, UrPayloadError
 from primegap.airgap.ur.message import Ur
-from primegap.airgap.ur.registry.fields import Fields
-from primegap.airgap.ur.value import Tagged, Value, encode_value, parse_value_untrusted
+from primegap.airgap.ur.registry.fields import Fields, value_of
+from primegap.airgap.ur.value import Tagged, Value, encode_value
 
 MAX_SEED_BYTES: Final = 64
 MAX_WORDS: Final = 24
@@ -43,9 +43,7 @@ def seed_from_ur(ur: Ur) -> SeedPayload:
         UrPayloadError: another type, or malformed.
         CborError: it is malformed.
     """
-    if ur.ur_type not in {"crypto-seed", "seed"}:
-        raise UrPayloadError("not a UR of a seed")
-    fields = Fields(parse_value_untrusted(ur.cbor), "a seed")
+    fields = Fields(value_of(ur, "crypto-seed", "seed"), "a seed")
     entropy = fields.data(1)
     if not 1 <= len(entropy) <= MAX_SEED_BYTES:
         raise UrPayloadError("a seed of a wrong length")
@@ -87,9 +85,7 @@ def words_from_ur(ur: Ur) -> tuple[str, ...]:
         UrPayloadError: another type or language, or malformed.
         CborError: it is malformed.
     """
-    if ur.ur_type != "crypto-bip39":
-        raise UrPayloadError("not a UR of words")
-    fields = Fields(parse_value_untrusted(ur.cbor), "words")
+    fields = Fields(value_of(ur, "crypto-bip39"), "words")
     words = fields.items(1, MAX_WORDS)
     if fields.text(2) not in {"", "en"}:
         raise UrPayloadError("words of another language")
@@ -123,9 +119,7 @@ def sskr_from_ur(ur: Ur) -> SskrShare:
         UrPayloadError: another type, or malformed.
         CborError: it is malformed.
     """
-    if ur.ur_type not in {"crypto-sskr", "sskr"}:
-        raise UrPayloadError("not a UR of a share")
-    data = parse_value_untrusted(ur.cbor)
+    data = value_of(ur, "crypto-sskr", "sskr")
     if not isinstance(data, bytes) or not 16 <= len(data) - 5 <= 32 or len(data) % 2 == 0:
         raise UrPayloadError("a share of a wrong length")
     share = SskrShare(
