@@ -7,13 +7,14 @@ import os
 import random
 import statistics
 import time
-import zlib
 from collections.abc import Callable
 
 from benchmarks.figure import Figure, figure
 from primegap.airgap import UrDecoder, UrEncoder, bytes_to_ur
+from primegap.airgap.ur import decode_bytewords_untrusted
 from primegap.airgap.ur.fragments import choose_fragments
-from primegap.airgap.ur.part import Part
+from primegap.airgap.ur.part import Part, parse_part_untrusted
+from primegap.airgap.ur.text import parse_ur_text_untrusted
 
 RUNS = 12
 FRAGMENT = 200
@@ -82,19 +83,9 @@ def _parts(
     message: bytes, count: int, first: int, lost: float, chance: random.Random
 ) -> list[Part]:
     encoder = UrEncoder("bytes", message, FRAGMENT, first_seq_num=first)
-    length, total = encoder.fragment_bytes, encoder.parts_count
-    padded = message.ljust(length * total, b"\0")
-    pieces = [int.from_bytes(padded[at : at + length]) for at in range(0, len(padded), length)]
-    checksum = zlib.crc32(message)
-    found = []
-    for number in range(first, first + count):
-        if chance.random() < lost:
-            continue
-        data = 0
-        for index in choose_fragments(number, total, checksum):
-            data ^= pieces[index]
-        found.append(Part(number, total, len(message), checksum, data.to_bytes(length)))
-    return found
+    texts = [encoder.next_part() for _ in range(count)]
+    bodies = [parse_ur_text_untrusted(text).body for text in texts if chance.random() >= lost]
+    return [parse_part_untrusted(decode_bytewords_untrusted(body)) for body in bodies]
 
 
 def _frames_needed(add: Callable[[Part], bool], parts: list[Part]) -> int:
