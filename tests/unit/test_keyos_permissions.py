@@ -316,6 +316,24 @@ def test_a_revocation_stops_the_next_message_and_the_waiting_one() -> None:
     bench.park(3)
 
 
+@pytest.mark.guarantee("P-9", tried="a correlation used again behind a tombstone")
+def test_a_tombstone_hides_no_request_that_a_revocation_must_stop() -> None:
+    """Of two requests with one correlation only one could be cancelled: the second is refused."""
+    bench = Bench()
+    bench.park(5)
+    bench.router.client_frame(bench.connection, Frame(kind=Kind.CANCEL, correlation=5))
+    number = bench.park(5)
+    actions = bench.router.client_frame(bench.connection, request(CODE, 5))
+    assert statuses(actions) == [(5, Status.MALFORMED)]
+    cut = bench.router.cut_frame(bench.connection, Kind.REQUEST, CODE, 5)
+    assert statuses(cut) == [(5, Status.MALFORMED)]
+    passed = delivered(bench.router.answer_parked(number, allow=True))
+    bench.router.revoke("guest", CAMERA)
+    for action in passed:
+        late = Frame(kind=Kind.REPLY, correlation=action.frame.correlation)
+        assert bench.router.service_frame("camera", late) == []
+
+
 @pytest.mark.guarantee("R-4", tried="the broker killed under its prompt")
 @pytest.mark.guarantee("R-4", tried="the broker gone with requests waiting")
 def test_a_broker_that_is_gone_has_denied() -> None:

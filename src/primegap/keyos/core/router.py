@@ -272,11 +272,7 @@ class Router:
             if service_correlation is None:
                 return self._bury(number, None, correlation=frame.correlation)
             return [self._cancel(connection, service_correlation)]
-        if (
-            frame.kind is not Kind.REQUEST
-            or frame.correlation in connection.pending
-            or self._find_parked(number, frame.correlation) is not None
-        ):
+        if frame.kind is not Kind.REQUEST or self._waits(number, frame.correlation):
             return [ToClient(number, _error(frame.correlation, Status.MALFORMED))]
         verdict = self._table.judge(connection.role, connection.server, frame.message_id)
         if verdict is Verdict.DENY or self._group_if_denied(connection, frame.message_id):
@@ -296,13 +292,18 @@ class Router:
         connection = self._connections.get(number)
         if connection is None or kind not in _KINDS:
             return []
-        if (
-            kind != Kind.REQUEST
-            or correlation in connection.pending
-            or self._find_parked(number, correlation) is not None
-        ):
+        if kind != Kind.REQUEST or self._waits(number, correlation):
             return [ToClient(number, _error(correlation, Status.MALFORMED))]
         return self._deny(number, message_id, correlation)
+
+    def _waits(self, number: int, correlation: int) -> bool:
+        """Whether a request of a connection has this correlation, at the service or parked."""
+        return correlation in self._connections[number].pending or any(
+            parked.connection == number
+            and parked.frame.correlation == correlation
+            and not parked.gone  # tombstones may have the number that one more request uses again
+            for parked in self._parked.values()
+        )
 
     def _deny(self, number: int, message_id: int, correlation: int) -> list[Action]:
         connection = self._connections[number]
@@ -377,12 +378,6 @@ class Router:
             number, connection.instance, connection.role, group, frame, lent
         )
         return [Park(parked)]
-
-    def _find_parked(self, connection: int, correlation: int) -> int | None:
-        for number, parked in self._parked.items():
-            if parked.connection == connection and parked.frame.correlation == correlation:
-                return None if parked.gone else number
-        return None
 
     def _bury(
         self, connection: int, status: Status | None, *, correlation: int | None = None
