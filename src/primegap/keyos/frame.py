@@ -26,6 +26,7 @@ MAX_OBJECTS: Final = 1  # sealed memory objects a frame: the payload, when it is
 DEFAULT_OBJECT_BYTES: Final = 1 << 20  # keyos-model, section 15; a manifest may say otherwise
 MAX_OBJECT_BYTES: Final = 16 << 20  # that a manifest may say: also the largest file of a process
 MAX_FRAME_BYTES: Final = CALLER.size + HEADER.size + MAX_INLINE_BYTES
+MAX_DETAIL_BYTES: Final = 256  # of a service's own words about an error: one line
 MAX_LOG_LINE: Final = 400  # of what a process writes to the journal, in characters
 NO_WORDS: Final = (0, 0, 0, 0)
 
@@ -99,6 +100,16 @@ def encode_frame(frame: Frame) -> bytes:
             bytes(11),
         )
         + frame.payload
+    )
+
+
+def error_frame(correlation: int, status: int, detail: str = "") -> Frame:
+    """Return the frame that answers a request with an error: a `Status`, and words about it."""
+    return Frame(
+        kind=Kind.ERROR,
+        correlation=correlation,
+        words=(status, 0, 0, 0),
+        payload=detail.encode(errors="replace")[:MAX_DETAIL_BYTES],
     )
 
 

@@ -33,6 +33,7 @@ from primegap.keyos.frame import (
     Frame,
     Kind,
     encode_frame,
+    error_frame,
     parse_caller,
     parse_connected,
     parse_frame_untrusted,
@@ -51,15 +52,6 @@ Q = TypeVar("Q", bound=Request)
 Handler = Callable[[Caller, Q], Awaitable[Message]]
 
 RECONNECT_DELAY_S: Final = 0.1
-
-
-def _error_frame(correlation: int, status: Status, detail: str) -> Frame:
-    return Frame(
-        kind=Kind.ERROR,
-        correlation=correlation,
-        words=(status, 0, 0, 0),
-        payload=detail.encode(errors="replace")[:256],
-    )
 
 
 def _take_payload(frame: Frame, fds: list[int], limit: int) -> bytes:
@@ -379,7 +371,7 @@ class Process:
         self._running.pop(correlation, None)
         close_fds(fds)
         if task.cancelled():
-            self._reply(_error_frame(correlation, Status.CANCELLED, ""), None)
+            self._reply(error_frame(correlation, Status.CANCELLED), None)
         if task is self._last_request:
             self._service_gone.set()
 
@@ -390,14 +382,14 @@ class Process:
             reply = await self._reply_to(caller, frame, _take_payload(frame, fds, limit))
             inline, fd = split_payload(reply)
         except (FrameError, ChannelBrokenError):
-            self._reply(_error_frame(frame.correlation, Status.MALFORMED, ""), None)
+            self._reply(error_frame(frame.correlation, Status.MALFORMED), None)
         except RequestError as error:
-            self._reply(_error_frame(frame.correlation, error.status, error.detail), None)
+            self._reply(error_frame(frame.correlation, error.status, error.detail), None)
         except asyncio.CancelledError:
             raise
         except Exception as error:  # noqa: BLE001 - the top of a request: it fails, the service goes on
             self._log_failure(frame, error)
-            self._reply(_error_frame(frame.correlation, Status.FAILED, ""), None)
+            self._reply(error_frame(frame.correlation, Status.FAILED), None)
         else:
             self._reply(
                 Frame(

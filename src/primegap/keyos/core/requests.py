@@ -34,7 +34,7 @@ from primegap.keyos.api.core import (
 )
 from primegap.keyos.channel import close_fds, read_object
 from primegap.keyos.errors import FrameError, ManifestError, RequestError, SandboxError, Status
-from primegap.keyos.frame import Caller, Frame, Kind, Trust
+from primegap.keyos.frame import Caller, Frame, Kind, Trust, error_frame
 from primegap.keyos.manifest.schema import (
     ENTRY,
     MAX_MESSAGES,
@@ -116,7 +116,7 @@ class CoreServer:
                 return
             status = Status.FAILED
             self._journal.line("core", f"a request failed: {type(error).__name__}")
-        self._send(Frame(kind=Kind.ERROR, correlation=correlation, words=(status, 0, 0, 0)))
+        self._send(error_frame(correlation, status))
 
     def _send(self, frame: Frame, fds: list[int] | None = None) -> None:
         board = self._supervisor.switchboard
@@ -135,15 +135,9 @@ class CoreServer:
                     kind=Kind.REPLY, correlation=frame.correlation, payload=encode_message(reply)
                 )
         except FrameError:
-            words = (int(Status.MALFORMED), 0, 0, 0)
-            answer = Frame(kind=Kind.ERROR, correlation=frame.correlation, words=words)
+            answer = error_frame(frame.correlation, Status.MALFORMED)
         except RequestError as error:
-            answer = Frame(
-                kind=Kind.ERROR,
-                correlation=frame.correlation,
-                words=(error.status, 0, 0, 0),
-                payload=error.detail.encode()[:256],
-            )
+            answer = error_frame(frame.correlation, error.status, error.detail)
         self._send(answer, given)
 
     async def _do(self, frame: Frame, fds: list[int]) -> Message:

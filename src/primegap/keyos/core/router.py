@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from primegap.keyos.errors import RequestError, Status
-from primegap.keyos.frame import Caller, Frame, Kind, Trust
+from primegap.keyos.frame import Caller, Frame, Kind, Trust, error_frame
 from primegap.keyos.manifest.table import Verdict
 
 if TYPE_CHECKING:
@@ -166,7 +166,7 @@ class Router:
         if self._running.get(role) == instance:
             del self._running[role]
             actions += [
-                ToClient(pending.connection, _error(pending.correlation, Status.SERVER_GONE))
+                ToClient(pending.connection, error_frame(pending.correlation, Status.SERVER_GONE))
                 for pending in self._pending[role].values()
                 if not pending.cancelled
             ]
@@ -273,12 +273,12 @@ class Router:
                 return self._bury(number, None, correlation=frame.correlation)
             return [self._cancel(connection, service_correlation)]
         if frame.kind is not Kind.REQUEST or self._waits(number, frame.correlation):
-            return [ToClient(number, _error(frame.correlation, Status.MALFORMED))]
+            return [ToClient(number, error_frame(frame.correlation, Status.MALFORMED))]
         verdict = self._table.judge(connection.role, connection.server, frame.message_id)
         if verdict is Verdict.DENY or self._group_if_denied(connection, frame.message_id):
             return self._deny(number, frame.message_id, frame.correlation)
         if lent > self._table.object_limit(connection.server, frame.message_id):
-            return [ToClient(number, _error(frame.correlation, Status.TOO_LARGE))]
+            return [ToClient(number, error_frame(frame.correlation, Status.TOO_LARGE))]
         group = None
         if verdict is Verdict.ASK:
             group = self._table.subgroup(connection.server, frame.message_id)
@@ -293,7 +293,7 @@ class Router:
         if connection is None or kind not in _KINDS:
             return []
         if kind != Kind.REQUEST or self._waits(number, correlation):
-            return [ToClient(number, _error(correlation, Status.MALFORMED))]
+            return [ToClient(number, error_frame(correlation, Status.MALFORMED))]
         return self._deny(number, message_id, correlation)
 
     def _waits(self, number: int, correlation: int) -> bool:
@@ -308,7 +308,7 @@ class Router:
     def _deny(self, number: int, message_id: int, correlation: int) -> list[Action]:
         connection = self._connections[number]
         self._note_refusal(connection.role, connection.server, message_id)
-        return [ToClient(number, _error(correlation, Status.DENIED))]
+        return [ToClient(number, error_frame(correlation, Status.DENIED))]
 
     def _deliver(
         self,
@@ -327,7 +327,7 @@ class Router:
             or len(own) >= MAX_PENDING_PER_CALLER
             or (lent and sum(p.lent for p in own) + lent > MAX_LENT_BYTES)
         ):
-            busy = ToClient(number, _error(frame.correlation, Status.BUSY))
+            busy = ToClient(number, error_frame(frame.correlation, Status.BUSY))
             return [busy, DropParked(parked)] if parked else [busy]
         service_correlation = next(self._numbers)
         connection.pending[frame.correlation] = service_correlation
@@ -372,7 +372,7 @@ class Router:
         """Hold a request until the broker answers; too many are refused, never passed (R-2)."""
         of_caller = sum(p.role == connection.role for p in self._parked.values())
         if len(self._parked) >= MAX_PARKED or of_caller >= MAX_PARKED_PER_CALLER:
-            return [ToClient(number, _error(frame.correlation, Status.BUSY))]
+            return [ToClient(number, error_frame(frame.correlation, Status.BUSY))]
         parked = next(self._numbers)
         self._parked[parked] = _Parked(
             number, connection.instance, connection.role, group, frame, lent
@@ -391,7 +391,9 @@ class Router:
                 parked.gone = True
                 actions.append(DropParked(number))
                 if status is not None:
-                    actions.append(ToClient(connection, _error(parked.frame.correlation, status)))
+                    actions.append(
+                        ToClient(connection, error_frame(parked.frame.correlation, status))
+                    )
         return actions
 
     def take_up(self, number: int) -> tuple[str, int, str] | None:
@@ -447,7 +449,9 @@ class Router:
                 self._note_refusal(parked.role, connection.server, parked.frame.message_id)
                 actions += [
                     DropParked(key),
-                    ToClient(parked.connection, _error(parked.frame.correlation, Status.DENIED)),
+                    ToClient(
+                        parked.connection, error_frame(parked.frame.correlation, Status.DENIED)
+                    ),
                 ]
         return actions
 
@@ -480,7 +484,7 @@ class Router:
                 correlation = connection.pending.pop(pending.correlation)
                 actions.append(self._cancel(connection, correlation))
                 actions.append(
-                    ToClient(pending.connection, _error(pending.correlation, Status.DENIED))
+                    ToClient(pending.connection, error_frame(pending.correlation, Status.DENIED))
                 )
         return actions
 
@@ -498,7 +502,9 @@ class Router:
             return []
         connection.pending.pop(pending.correlation, None)
         if lent > self._table.object_limit(pending.server, pending.message_id):
-            return [ToClient(pending.connection, _error(pending.correlation, Status.TOO_LARGE))]
+            return [
+                ToClient(pending.connection, error_frame(pending.correlation, Status.TOO_LARGE))
+            ]
         return [ToClient(pending.connection, _renumber(frame, pending.correlation))]
 
 
@@ -511,7 +517,3 @@ def _renumber(frame: Frame, correlation: int) -> Frame:
         payload=frame.payload,
         objects=frame.objects,
     )
-
-
-def _error(correlation: int, status: Status) -> Frame:
-    return Frame(kind=Kind.ERROR, correlation=correlation, words=(status, 0, 0, 0))

@@ -32,6 +32,7 @@ from primegap.keyos.frame import (
     encode_caller,
     encode_connected,
     encode_frame,
+    error_frame,
     parse_frame_untrusted,
 )
 from primegap.keyos.sandbox.second_lock import (
@@ -187,12 +188,7 @@ class Switchboard:
                 return
             number = self.router.open_connection(instance, server)
         except RequestError as error:
-            refusal = Frame(
-                kind=Kind.ERROR,
-                correlation=correlation,
-                words=(error.status, 0, 0, 0),
-                payload=error.detail.encode()[:256],
-            )
+            refusal = error_frame(correlation, error.status, error.detail)
             self._send(self._controls[instance], refusal)
             return
         ours, theirs = channel_pair()
@@ -242,9 +238,7 @@ class Switchboard:
             # An error stands in for a frame whose object is not acceptable: from a client the
             # router refuses it, from a service it ends the waiting of whoever the reply was for.
             close_fds(fds)
-            words = (int(Status.FAILED), 0, 0, 0)
-            error = Frame(kind=Kind.ERROR, correlation=frame.correlation, words=words)
-            self.perform(judge(error, 0))
+            self.perform(judge(error_frame(frame.correlation, Status.FAILED), 0))
         else:
             self.perform(judge(frame, lent), fds)
         return True
