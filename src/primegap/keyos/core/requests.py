@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 from collections import deque
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from primegap.files import StorageError
 from primegap.keyos.api.core import (
@@ -36,14 +36,10 @@ from primegap.keyos.channel import close_fds, read_object
 from primegap.keyos.errors import FrameError, ManifestError, RequestError, SandboxError, Status
 from primegap.keyos.frame import Caller, Frame, Kind, Trust, error_frame
 from primegap.keyos.manifest.schema import (
-    ENTRY,
-    MAX_MESSAGES,
-    MAX_NAME,
     ROLE_NAME,
-    SERVER_NAME,
     SWITCHES,
     Manifest,
-    parse_message,
+    read_manifest_untrusted,
 )
 from primegap.keyos.messages import (
     Empty,
@@ -59,7 +55,6 @@ if TYPE_CHECKING:
 
     from primegap.keyos.core.journal import Journal
     from primegap.keyos.core.supervisor import Running, Supervisor
-    from primegap.keyos.manifest.catalogue import Access
 
 R = TypeVar("R", bound=Request)
 
@@ -255,7 +250,7 @@ class CoreServer:
 
     async def _erase(self, request: EraseApp) -> None:
         supervisor = self._supervisor
-        if not request.role.startswith(ROLE_PREFIX) or not ROLE_NAME.fullmatch(request.role):
+        if not _is_role(request.role):
             raise RequestError(Status.DENIED, "not the folder of an installed app")
         role = supervisor.table.role_of(request.app_id)
         if role is not None:
@@ -316,50 +311,36 @@ def _decode(kind: type[R], frame: Frame, fds: list[int]) -> R:
 
 
 def _manifest(request: AdmitApp) -> Manifest:
-    """Check what the app manager says of an app as strictly as a manifest file."""
-    servers: dict[str, dict[str, int]] = {}
-    access: dict[str, dict[str, Access]] = {}
-    for offered in request.servers:
-        messages = {message.name: message.message_id for message in offered.messages}
-        if (
-            offered.server in servers
-            or not SERVER_NAME.fullmatch(offered.server)
-            or not 1 <= len(messages) <= MAX_MESSAGES
-            or len(messages) != len(offered.messages)
-        ):
-            raise ManifestError("a server is malformed")
-        servers[offered.server] = messages
-        access[offered.server] = {
-            message.name: parse_message(offered.server, message.name, _fields(message))[1]
-            for message in offered.messages
-        }
-        if len(set(messages.values())) != len(messages):
-            raise ManifestError("a message id is used twice")
-    permissions = {named.server: named.messages for named in request.permissions}
-    if len(permissions) != len(request.permissions):
-        raise ManifestError("permissions name a server twice")
-    if len(request.app_id) != 16:
-        raise ManifestError("an app id has 16 bytes")
-    if not request.role.startswith(ROLE_PREFIX) or not ROLE_NAME.fullmatch(request.role):
+    """Check what the app manager says of an app exactly as a manifest file."""
+    if not _is_role(request.role):
         raise ManifestError("the role of an installed app begins with app-")
-    if not 1 <= len(request.name) <= MAX_NAME or not request.name.isprintable():
-        raise ManifestError("the name is malformed")
-    if not ENTRY.fullmatch(request.entry):
-        raise ManifestError("the entry is malformed")
-    return Manifest(
-        app_id=request.app_id,
-        role=request.role,
-        name=request.name,
-        entry=request.entry,
-        profile="app",
-        storage=request.storage,
-        system=False,
-        critical=False,
-        first=False,
-        servers=servers,
-        access=access,
-        permissions=permissions,
-    )
+    servers = {offered.server: offered.messages for offered in request.servers}
+    permissions = {named.server: list(named.messages) for named in request.permissions}
+    if len(servers) != len(request.servers) or len(permissions) != len(request.permissions):
+        raise ManifestError("a server comes twice")
+    table: dict[str, Any] = {
+        "appId": f"0x{request.app_id.hex()}",
+        "role": request.role,
+        "name": request.name,
+        "entry": request.entry,
+        "profile": "app",
+        "storage": request.storage,
+        "servers": {server: _messages(offered) for server, offered in servers.items()},
+        "permissions": permissions,
+    }
+    return read_manifest_untrusted(table)
+
+
+def _is_role(role: str) -> bool:
+    """Whether a role can be that of an installed app, and so the name of its folder."""
+    return role.startswith(ROLE_PREFIX) and ROLE_NAME.fullmatch(role) is not None
+
+
+def _messages(offered: tuple[OfferedMessage, ...]) -> dict[str, dict[str, object]]:
+    messages = {message.name: _fields(message) for message in offered}
+    if len(messages) != len(offered):
+        raise ManifestError("a message comes twice")
+    return messages
 
 
 def _fields(message: OfferedMessage) -> dict[str, object]:

@@ -132,7 +132,7 @@ def _servers(value: object) -> tuple[dict[str, dict[str, int]], dict[str, dict[s
             raise ManifestError("server name is malformed")
         if not isinstance(messages, dict) or not 1 <= len(messages) <= MAX_MESSAGES:
             raise ManifestError(f"{server} has no messages or too many")
-        read = {name: parse_message(server, name, entry) for name, entry in messages.items()}
+        read = {name: _parse_message(server, name, entry) for name, entry in messages.items()}
         servers[server] = {name: number for name, (number, _) in read.items()}
         access[server] = {name: rule for name, (_, rule) in read.items()}
         if len(set(servers[server].values())) != len(messages):
@@ -140,7 +140,7 @@ def _servers(value: object) -> tuple[dict[str, dict[str, int]], dict[str, dict[s
     return servers, access
 
 
-def parse_message(server: str, name: str, entry: object) -> tuple[int, Access]:
+def _parse_message(server: str, name: str, entry: object) -> tuple[int, Access]:
     """Read `Name = 1` or `Name = { id = 1, permissionGroup = …, … }`."""
     if not MESSAGE_NAME.fullmatch(name):
         raise ManifestError(f"{server} has a malformed message name")
