@@ -239,14 +239,12 @@ class CoreServer:
         supervisor = self._supervisor
         role = self._app(app_id)
         await supervisor.end_process(role)
-        servers = set(supervisor.table.manifests[role].servers)
         try:
             supervisor.table.remove(role)
         except ManifestError as error:
             raise RequestError(Status.DENIED, str(error)) from error
         supervisor.forget_quota(role)
         supervisor.switchboard.router.forget_grants(role)
-        supervisor.switchboard.server_removed(servers)
 
     async def _erase(self, request: EraseApp) -> None:
         supervisor = self._supervisor

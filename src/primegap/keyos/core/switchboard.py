@@ -150,15 +150,6 @@ class Switchboard:
             self._broker_waits = asyncio.get_running_loop().create_future()
             await self._broker_waits
 
-    def server_removed(self, servers: set[str]) -> None:
-        """Refuse those who wait for a server that will not come."""
-        waiting, self._waiting_connects = self._waiting_connects, []
-        for entry in waiting:
-            if entry[0] in servers:
-                self._connect(entry[1], entry[2], entry[0])
-            else:
-                self._waiting_connects.append(entry)
-
     # -- control channel --------------------------------------------------------------------------
 
     def _control_frame(
