@@ -94,7 +94,7 @@ class ControlGroups:
             raise SandboxError(f"cannot limit {role}: {error.strerror}") from error
 
     def _make(self, tree: _Tree, role: str, limits: Limits) -> Path:
-        group = tree.base / self._name / role if tree.version == 2 else tree.base / self._flat(role)
+        group = self._group(tree, role)
         group.mkdir(exist_ok=True)
         for controller in tree.controllers:
             for file, value in _settings(controller, tree.version, limits):
@@ -102,14 +102,16 @@ class ControlGroups:
                     (group / file).write_text(value)
         return group
 
-    def _flat(self, role: str) -> str:
-        return f"{self._name}-{role}"
+    def _group(self, tree: _Tree, role: str) -> Path:
+        """Return a role's group: in version 2 below one for the device."""
+        if tree.version == 2:
+            return tree.base / self._name / role
+        return tree.base / f"{self._name}-{role}"
 
     def remove(self, role: str) -> None:
         """Remove a role's groups; those that still hold a process end it first, if they can."""
         for tree in self._trees:
-            nested = tree.version == 2
-            group = tree.base / self._name / role if nested else tree.base / self._flat(role)
+            group = self._group(tree, role)
             with contextlib.suppress(OSError):
                 for pid in (group / "cgroup.procs").read_text().split():
                     os.kill(int(pid), 9)
@@ -134,17 +136,6 @@ class ControlGroups:
                             if inner.is_dir():
                                 inner.rmdir()
                         group.rmdir()
-
-    def used_bytes(self, role: str) -> int:
-        """Return the memory that a role takes now; 0 where nobody counts."""
-        for tree in self._trees:
-            if MEMORY in tree.controllers:
-                nested = tree.version == 2
-                group = tree.base / self._name / role if nested else tree.base / self._flat(role)
-                file = "memory.current" if nested else "memory.usage_in_bytes"
-                with contextlib.suppress(OSError):
-                    return int((group / file).read_text())
-        return 0
 
 
 def _settings(controller: str, version: int, limits: Limits) -> list[tuple[str, str]]:
