@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from primegap.keyos.sandbox.cgroups import ControlGroups, Limits
     from primegap.keyos.sandbox.support import Finding, Support
 
 MAX_DETAIL: Final = 200
@@ -79,14 +78,12 @@ def _landlock() -> str:
 
 
 def _no_new_privileges() -> str:
-    from primegap.keyos.sandbox import libc
+    from primegap.keyos.sandbox import libc, namespaces
 
     with_capabilities = os.geteuid() == 0
     if with_capabilities:
         libc.drop_bounding_set()
-        os.setgroups([])
-        os.setresgid(_OTHER_UID, _OTHER_UID, _OTHER_UID)
-        os.setresuid(_OTHER_UID, _OTHER_UID, _OTHER_UID)
+        namespaces.become(_OTHER_UID, _OTHER_UID)
     libc.drop_capabilities()
     libc.prctl(libc.PR_SET_NO_NEW_PRIVS, 1, what="cannot give up new privileges")
     with open("/proc/self/status", "rb") as file:
@@ -159,70 +156,54 @@ def _namespaces() -> str:
 
 
 def _own_users() -> str:
-    if os.geteuid() != 0:
-        from primegap.keyos.sandbox import namespaces
+    from primegap.keyos.sandbox import namespaces
 
+    if os.geteuid() != 0:
         namespaces.enter_namespaces(as_root=False)
         return "each process in a user namespace; on the host they share your user id"
-    os.setgroups([])
-    os.setresgid(_OTHER_UID, _OTHER_UID, _OTHER_UID)
-    os.setresuid(_OTHER_UID, _OTHER_UID, _OTHER_UID)
+    namespaces.become(_OTHER_UID, _OTHER_UID)
     _refused(lambda: os.kill(os.getppid(), 0), "a signal to another user's process")
     return "each app has a user id of its own"
 
 
 def _memory_limit() -> str:
-    groups = _groups("memory")
-    try:
-        files = groups.make("probe", _limits())
+    def take() -> None:
+        block = bytearray(4 * _TRY_MEMORY)
+        for at in range(0, len(block), 4096):
+            block[at] = 1
 
-        def take() -> None:
-            block = bytearray(4 * _TRY_MEMORY)
-            for at in range(0, len(block), 4096):
-                block[at] = 1
-
-        _expect(_in_groups(files, take) == -9, "more memory than the limit can be taken")
-    finally:
-        groups.close(["probe"])
-    return f"a process that takes more is ended (control groups {groups.version})"
+    status, version = _in_group("memory", take)
+    _expect(status == -9, "more memory than the limit can be taken")
+    return f"a process that takes more is ended (control groups {version})"
 
 
 def _process_limit() -> str:
-    groups = _groups("pids")
-    try:
-        files = groups.make("probe", _limits())
+    def bomb() -> None:
+        started: list[int] = []
+        limited = False
+        while len(started) < 4 * _TRY_PROCESSES and not limited:
+            try:
+                pid = os.fork()
+            except BlockingIOError:
+                limited = True
+                break
+            if pid == 0:
+                signal.alarm(MAX_TRIAL_S)
+                signal.pause()
+            started.append(pid)
+        for pid in started:
+            os.kill(pid, 9)
+        os._exit(3 if limited else 0)
 
-        def bomb() -> None:
-            started: list[int] = []
-            limited = False
-            while len(started) < 4 * _TRY_PROCESSES and not limited:
-                try:
-                    pid = os.fork()
-                except BlockingIOError:
-                    limited = True
-                    break
-                if pid == 0:
-                    signal.alarm(MAX_TRIAL_S)
-                    signal.pause()
-                started.append(pid)
-            for pid in started:
-                os.kill(pid, 9)
-            os._exit(3 if limited else 0)
-
-        _expect(_in_groups(files, bomb) == 3, "more processes than the limit can be started")
-    finally:
-        groups.close(["probe"])
-    return f"a fork bomb stays small (control groups {groups.version})"
+    status, version = _in_group("pids", bomb)
+    _expect(status == 3, "more processes than the limit can be started")
+    return f"a fork bomb stays small (control groups {version})"
 
 
 def _processor_share() -> str:
-    groups = _groups("cpu")
-    try:
-        files = groups.make("probe", _limits())
-        _expect(_in_groups(files, lambda: None) == 0, "no process can be put into a group")
-    finally:
-        groups.close(["probe"])
-    return f"an app gets a share, however many threads it has (control groups {groups.version})"
+    status, version = _in_group("cpu", lambda: None)
+    _expect(status == 0, "no process can be put into a group")
+    return f"an app gets a share, however many threads it has (control groups {version})"
 
 
 TRIALS: Final[dict[str, Callable[[], str]]] = {
@@ -239,30 +220,25 @@ TRIALS: Final[dict[str, Callable[[], str]]] = {
 }
 
 
-def _limits() -> Limits:
-    from primegap.keyos.sandbox.cgroups import Limits
+def _in_group(controller: str, action: Callable[[], None]) -> tuple[int, str]:
+    """Run an action in a process inside a small control group.
 
-    return Limits(_TRY_MEMORY, _TRY_PROCESSES, 20)
-
-
-def _groups(controller: str) -> ControlGroups:
-    from primegap.keyos.sandbox.cgroups import PREFIX, find_control_groups
+    Return its exit status and how groups are kept here.
+    """
+    from primegap.keyos.sandbox.cgroups import PREFIX, Limits, enter, find_control_groups
 
     groups = find_control_groups(f"{PREFIX}{os.getpid()}-probe")
     _expect(controller in groups.controllers, "no control group of this kind can be made here")
-    return groups
-
-
-def _in_groups(files: list[str], action: Callable[[], None]) -> int:
-    """Run an action in a process inside control groups; return its exit status."""
-    from primegap.keyos.sandbox import cgroups
-
-    pid = os.fork()
-    if pid == 0:
-        cgroups.enter(files)
-        action()
-        os._exit(0)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    try:
+        files = groups.make("probe", Limits(_TRY_MEMORY, _TRY_PROCESSES, 20))
+        pid = os.fork()
+        if pid == 0:
+            enter(files)
+            action()
+            os._exit(0)
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), groups.version
+    finally:
+        groups.close(["probe"])
 
 
 # -- the trials together --------------------------------------------------------------------------
