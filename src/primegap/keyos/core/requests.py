@@ -34,7 +34,7 @@ from primegap.keyos.api.core import (
 )
 from primegap.keyos.channel import close_fds, read_object
 from primegap.keyos.errors import FrameError, ManifestError, RequestError, SandboxError, Status
-from primegap.keyos.frame import Caller, Frame, Kind, Trust, error_frame
+from primegap.keyos.frame import Caller, Frame, Kind, error_frame
 from primegap.keyos.manifest.schema import (
     ROLE_NAME,
     SWITCHES,
@@ -222,7 +222,7 @@ class CoreServer:
 
     def _admit(self, request: AdmitApp) -> None:
         supervisor = self._supervisor
-        installed = [r for r in supervisor.table.manifests if self._is_installed(r)]
+        installed = [r for r in supervisor.table.manifests if supervisor.is_installed(r)]
         if len(installed) >= MAX_INSTALLED_APPS:
             raise RequestError(Status.BUSY, "too many installed apps")
         try:
@@ -231,9 +231,6 @@ class CoreServer:
         except ManifestError as error:
             raise RequestError(Status.DENIED, str(error)) from error
         supervisor.watch_quota(manifest)
-
-    def _is_installed(self, role: str) -> bool:
-        return self._supervisor.table.trust(role) is Trust.INSTALLED_APP
 
     async def _remove(self, app_id: bytes) -> None:
         supervisor = self._supervisor
@@ -252,7 +249,7 @@ class CoreServer:
             raise RequestError(Status.DENIED, "not the folder of an installed app")
         role = supervisor.table.role_of(request.app_id)
         if role is not None:
-            if role != request.role or not self._is_installed(role):
+            if role != request.role or not supervisor.is_installed(role):
                 raise RequestError(Status.DENIED, "that is another app's folder")
             await self._remove(request.app_id)
         elif request.role in supervisor.table.manifests:
@@ -265,7 +262,7 @@ class CoreServer:
     async def _launch(self, app_id: bytes, image: int | None) -> None:
         supervisor = self._supervisor
         role = self._app(app_id)
-        if self._is_installed(role) is not (image is not None):
+        if supervisor.is_installed(role) is not (image is not None):
             raise RequestError(Status.DENIED, "an installed app needs an image, others have none")
         if image is not None:
             await supervisor.measured.wait()

@@ -179,15 +179,16 @@ class Supervisor:
     def present(self, switch: str) -> bool:
         """Whether the device has the hardware of a switch."""
         return any(
-            manifest.switch == switch and (manifest.role != "radio" or self.radio.present)
+            manifest.switch == switch and self._has_hardware(manifest)
             for manifest in self.table.manifests.values()
         )
 
+    def _has_hardware(self, manifest: Manifest) -> bool:
+        return manifest.role != "radio" or self.radio.present
+
     def _may_run(self, manifest: Manifest) -> bool:
         """Whether the switches let a process run, and its hardware is there."""
-        return self.switches.allows(manifest.switch) and (
-            manifest.role != "radio" or self.radio.present
-        )
+        return self.switches.allows(manifest.switch) and self._has_hardware(manifest)
 
     def _radio_may_run(self) -> bool:
         radio = self.table.manifests.get("radio")
@@ -374,7 +375,7 @@ class Supervisor:
         self._journal.event("process-ended", role=role, status=status)
         self.server.app_changed(running, status=status)
         if running.manifest.critical or (
-            status == EXIT_NOT_CONFINED and not self._is_installed(role)
+            status == EXIT_NOT_CONFINED and not self.is_installed(role)
         ):
             self.stop(
                 f"{role} ended with status {status}: {running.last_line or 'no reason given'}"
@@ -404,10 +405,11 @@ class Supervisor:
             return
         if role == "radio":
             self.radio.start()
-        elif role not in self.server.stopped and not self._is_installed(role):
+        elif role not in self.server.stopped and not self.is_installed(role):
             self.start(role)
 
-    def _is_installed(self, role: str) -> bool:
+    def is_installed(self, role: str) -> bool:
+        """Whether a role is that of an installed app, or of one that was removed."""
         return role not in self.table.manifests or self.table.trust(role) is Trust.INSTALLED_APP
 
     def restart_apps(self) -> None:
