@@ -61,9 +61,10 @@ def check(path: Path, *, as_json: bool) -> None:
 
     PATH is the folder of an app, or a bundle, signed or not. Default: this folder.
     """
-    from primegap.developer.project import manifest_of_unsigned, read_project
+    from primegap.developer.project import read_project
     from primegap.keyos.bundle import unpack_untrusted, verify_bundle_untrusted
     from primegap.keyos.bundle.archive import MANIFEST, SIGNATURE
+    from primegap.keyos.bundle.manifest import described_manifest, parse_json_untrusted
 
     data = read_project(path).build() if path.is_dir() else _read(path)
     files = unpack_untrusted(data)
@@ -78,7 +79,7 @@ def check(path: Path, *, as_json: bool) -> None:
             "sha256": bundle.sha256.hex(),
         }
     else:
-        manifest = manifest_of_unsigned(files[MANIFEST])
+        manifest = described_manifest(parse_json_untrusted(files[MANIFEST]))
     rows = _permissions(manifest)
     value = {
         "identifier": manifest.identifier,
@@ -95,8 +96,7 @@ def check(path: Path, *, as_json: bool) -> None:
 
 def _permissions(manifest: BundleManifest) -> list[dict[str, str]]:
     """Return what the app may send; raise what a device would refuse it for."""
-    from primegap.keyos.app_manager.policy import core_manifest, judge_permissions
-    from primegap.keyos.core.builtin import builtin_manifests
+    from primegap.developer.rights import app_rights
 
     return [
         {
@@ -105,7 +105,7 @@ def _permissions(manifest: BundleManifest) -> list[dict[str, str]]:
             "when": row.verdict.value,
             "group": row.group or "",
         }
-        for row in judge_permissions(core_manifest(manifest), builtin_manifests(), ())
+        for row in app_rights(manifest)
     ]
 
 
@@ -139,13 +139,14 @@ def build(folder: Path, *, output: Path | None, as_json: bool) -> None:
     """Make one file of the app in FOLDER. The same files give the same bytes, anywhere."""
     from hashlib import sha256
 
-    from primegap.developer.project import manifest_of_unsigned, read_project
+    from primegap.developer.project import read_project
     from primegap.keyos.bundle import unpack_untrusted
     from primegap.keyos.bundle.archive import MANIFEST
+    from primegap.keyos.bundle.manifest import described_manifest, parse_json_untrusted
 
     project = read_project(folder)
     data = project.build()
-    _permissions(manifest_of_unsigned(unpack_untrusted(data)[MANIFEST]))
+    _permissions(described_manifest(parse_json_untrusted(unpack_untrusted(data)[MANIFEST])))
     name = f"{project.identifier}-{project.version}{UNSIGNED}"
     target = output or folder / "build" / name
     _write(target, data)

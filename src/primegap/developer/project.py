@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from primegap.developer.errors import BundleFileError, FolderInUseError, ProjectError
 from primegap.files import StorageError, read_file
-from primegap.keyos.bundle import MAX_BUNDLE_BYTES, BundleManifest, build_bundle
-from primegap.keyos.bundle.manifest import IDENTIFIER, parse_json_untrusted
+from primegap.keyos.bundle import MAX_BUNDLE_BYTES, build_bundle
+from primegap.keyos.bundle.manifest import IDENTIFIER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -143,22 +143,3 @@ def new_project(folder: Path, name: str) -> list[Path]:
     except OSError as error:
         raise ProjectError(f"cannot write {folder}: {error.strerror}") from error
     return written
-
-
-def manifest_of_unsigned(manifest_json: bytes) -> BundleManifest:
-    """Return the manifest of an unsigned bundle, without the identity that signing gives it."""
-    table = parse_json_untrusted(manifest_json)
-    return BundleManifest(
-        app_id=bytes(16),
-        identifier=table["identifier"],
-        names=table["appName"],
-        publisher="",
-        description=table["description"],
-        version=table["version"],
-        min_keyos_version=table["minKeyosVersion"],
-        entry=table["entry"],
-        storage=table["storage"],
-        servers=table["servers"],
-        permissions=table["permissions"],
-        file_hashes={},
-    )

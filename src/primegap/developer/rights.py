@@ -7,10 +7,14 @@ import tomllib
 from typing import TYPE_CHECKING, Any
 
 from primegap.developer.errors import ProjectError
-from primegap.developer.project import manifest_of_unsigned, read_project
+from primegap.developer.project import read_project
 from primegap.files import StorageError, read_file
 from primegap.keyos.app_manager.policy import core_manifest, judge_permissions
-from primegap.keyos.bundle.manifest import check_description, parse_json_untrusted
+from primegap.keyos.bundle.manifest import (
+    check_description,
+    described_manifest,
+    parse_json_untrusted,
+)
 from primegap.keyos.core.builtin import builtin_manifests, builtin_table
 from primegap.keyos.errors import ManifestError
 from primegap.keyos.manifest import PermissionTable, parse_manifest_untrusted
@@ -18,6 +22,7 @@ from primegap.keyos.manifest import PermissionTable, parse_manifest_untrusted
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from primegap.keyos.bundle import BundleManifest
     from primegap.keyos.manifest import Manifest, Row
 
 
@@ -36,10 +41,19 @@ def read_rights(path: Path) -> list[Row]:
     if "role" in table:
         return _builtin_rights(parse_manifest_untrusted(text))
     if path.suffix == ".toml":
-        table = dict(read_project(path.parent).description)
-    check_description(table)
-    manifest = core_manifest(manifest_of_unsigned(json.dumps(table).encode()))
-    return judge_permissions(manifest, builtin_manifests(), ())
+        description = read_project(path.parent).description
+        check_description(description)
+        table = parse_json_untrusted(json.dumps(description).encode())  # as a bundle carries it
+    return app_rights(described_manifest(table))
+
+
+def app_rights(manifest: BundleManifest) -> list[Row]:
+    """Return every message that an app may send on a device without other apps.
+
+    Raises:
+        AppError: a device would refuse it, and why.
+    """
+    return judge_permissions(core_manifest(manifest), builtin_manifests(), ())
 
 
 def _read(path: Path) -> tuple[dict[str, Any], bytes]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from primegap.keyos.bundle.archive import MANIFEST, SIGNATURE, check_name
@@ -110,22 +110,14 @@ def parse_bundle_manifest_untrusted(data: bytes) -> BundleManifest:
         raise BundleManifestError("a field of the manifest is missing or not known")
     if table["manifestVersion"] != FORMAT:
         raise BundleManifestError("the manifest is of another version")
-    check_description(table)
+    described = described_manifest(table)
     publisher = table["publisher"]
     if not isinstance(publisher, str) or not 1 <= len(publisher) <= MAX_PUBLISHER:
         raise BundleManifestError("publisher is malformed")
-    return BundleManifest(
+    return replace(
+        described,
         app_id=bytes.fromhex(_matching(table, "appId", _APP_ID)[2:]),
-        identifier=table["identifier"],
-        names=table["appName"],
         publisher=publisher,
-        description=table["description"],
-        version=table["version"],
-        min_keyos_version=table["minKeyosVersion"],
-        entry=table["entry"],
-        storage=table["storage"],
-        servers=table["servers"],
-        permissions=table["permissions"],
         file_hashes=_file_hashes(table["fileHashes"]),
     )
 
@@ -172,6 +164,29 @@ def check_description(table: Mapping[str, Any]) -> None:
     for key in ("servers", "permissions"):
         if not isinstance(table[key], dict):
             raise BundleManifestError(f"{key} is not a table")
+
+
+def described_manifest(table: Mapping[str, Any]) -> BundleManifest:
+    """Return what the developer wrote as a manifest, without what building and signing add.
+
+    Raises:
+        BundleManifestError: it breaks a rule of `check_description`.
+    """
+    check_description(table)
+    return BundleManifest(
+        app_id=bytes(APP_ID_BYTES),
+        identifier=table["identifier"],
+        names=table["appName"],
+        publisher="",
+        description=table["description"],
+        version=table["version"],
+        min_keyos_version=table["minKeyosVersion"],
+        entry=table["entry"],
+        storage=table["storage"],
+        servers=table["servers"],
+        permissions=table["permissions"],
+        file_hashes={},
+    )
 
 
 def _is_plain(value: object, least: int, most: int) -> bool:
