@@ -6,7 +6,7 @@ import asyncio
 import os
 import random
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given, settings
@@ -19,6 +19,7 @@ from primegap.keyos.errors import RequestError, Status
 from primegap.keyos.frame import Caller, Trust
 from primegap.keyos.process import Process
 from primegap.keyos.security.vault import SoftwareVault
+from primegap.keyos.storage import AppFile
 from primegap.keyos.storage.appdata import (
     MAX_FILE_BYTES,
     MAX_FILES,
@@ -301,3 +302,37 @@ async def test_apps_write_at_the_same_time_and_in_order(tmp_path: Path) -> None:
         )
         for app_id in (APP, OTHER):
             assert (await apps.call(app_id, storage.ReadFile("a"))).data == app_id + b"19"
+
+
+class OneApp:
+    """What an app's own code holds: its calls reach the services of a bench."""
+
+    def __init__(self, device: Bench, apps: Callers) -> None:
+        self._security = Callers(device.processes["security"])
+        self._storage = apps
+
+    async def call(self, request: Any, reply: Any = None) -> Any:
+        server = self._security if isinstance(request, security.WaitUnlocked) else self._storage
+        return await server.call(APP, request)
+
+
+@pytest.mark.usefixtures("quick_pin")
+async def test_an_apps_file_waits_for_the_device_and_passes_on_what_is_refused(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "security").mkdir()
+    SoftwareVault(tmp_path / "security", rng=os.urandom).seal(PIN, bytes(80))
+    async with bench(tmp_path, puppets=("ui", "storage")) as device:
+        ui, apps = await start(device)
+        file = AppFile(cast("Process", OneApp(device, apps)), "a")
+        writing = asyncio.create_task(file.write(b"mine"))
+        done, _ = await asyncio.wait({writing}, timeout=0.05)
+        assert not done
+        await ui.call(security.Login(PIN))
+        await writing
+        assert await file.read() == b"mine"
+        assert await refused(file.write(bytes(MAX_FILE_BYTES + 1))) is Status.TOO_LARGE
+        await file.remove()
+        assert await file.read() is None
+        unnamed = AppFile(cast("Process", OneApp(device, apps)), "../a")
+        assert await refused(unnamed.read()) is Status.MALFORMED

@@ -86,7 +86,9 @@ class AppFiles:
         path = self._path(name)
         if len(content) > MAX_FILE_BYTES:
             raise QuotaError("a file is too large")
-        others = {entry.name: size for entry, size in self._entries() if entry.name != path.name}
+        others = {
+            entry.name: size for entry, size in entries(self._folder) if entry.name != path.name
+        }
         if len(others) >= MAX_FILES or sum(others.values()) + len(content) > QUOTA_BYTES:
             raise QuotaError("the quota is used up")
         nonce = self._rng(_NONCE_BYTES)
@@ -106,7 +108,7 @@ class AppFiles:
         from cryptography.exceptions import InvalidTag
 
         found = []
-        for entry, size in self._entries():
+        for entry, size in entries(self._folder):
             with contextlib.suppress(ValueError, InvalidTag, UnicodeDecodeError):
                 name = self._names.decrypt(bytes.fromhex(entry.name), None).decode()
                 found.append((name, size))
@@ -114,7 +116,7 @@ class AppFiles:
 
     def used(self) -> int:
         """Return how many bytes count towards the quota."""
-        return sum(size for _, size in self._entries())
+        return sum(size for _, size in entries(self._folder))
 
     def _path(self, name: str) -> Path:
         if not NAME.fullmatch(name):
@@ -133,9 +135,6 @@ class AppFiles:
             )
         except (InvalidTag, ValueError):
             raise FileDamagedError("a file was altered") from None
-
-    def _entries(self) -> Iterator[tuple[os.DirEntry[str], int]]:
-        yield from entries(self._folder)
 
 
 def entries(folder: Path) -> Iterator[tuple[os.DirEntry[str], int]]:

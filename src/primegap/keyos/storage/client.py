@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, TypeVar
 
 from primegap.keyos.api import security, storage
 from primegap.keyos.errors import RequestError, Status
+from primegap.keyos.messages import Empty, Message
 
 if TYPE_CHECKING:
+    from primegap.keyos.messages import Request
     from primegap.keyos.process import Process
 
 __all__ = ["AppFile"]
 
-_WAITS: Final = Status.LOCKED
+R = TypeVar("R", bound=Message)
 
 
 class AppFile:
@@ -28,15 +30,13 @@ class AppFile:
         Raises:
             RequestError: FAILED when it was damaged or the medium cannot be read.
         """
-        while True:
-            try:
-                reply = await self._process.call(storage.ReadFile(self._name), storage.FileContent)
-            except RequestError as error:
-                if error.status is Status.NOT_FOUND:
-                    return None
-                await self._wait_or_raise(error)
-            else:
-                return reply.data
+        try:
+            reply = await self._call(storage.ReadFile(self._name), storage.FileContent)
+        except RequestError as error:
+            if error.status is Status.NOT_FOUND:
+                return None
+            raise
+        return reply.data
 
     async def write(self, data: bytes) -> None:
         """Replace the content in one step.
@@ -44,25 +44,18 @@ class AppFile:
         Raises:
             RequestError: TOO_LARGE when the app's quota is used up, FAILED when the medium is full.
         """
-        while True:
-            try:
-                await self._process.call(storage.WriteFile(self._name, data))
-            except RequestError as error:
-                await self._wait_or_raise(error)
-            else:
-                return
+        await self._call(storage.WriteFile(self._name, data), Empty)
 
     async def remove(self) -> None:
         """Remove the file, if it is there."""
+        await self._call(storage.RemoveFile(self._name), Empty)
+
+    async def _call(self, request: Request, reply: type[R]) -> R:
+        """Send a request as often as it finds the device locked."""
         while True:
             try:
-                await self._process.call(storage.RemoveFile(self._name))
+                return await self._process.call(request, reply)
             except RequestError as error:
-                await self._wait_or_raise(error)
-            else:
-                return
-
-    async def _wait_or_raise(self, error: RequestError) -> None:
-        if error.status is not _WAITS:
-            raise error
-        await self._process.call(security.WaitUnlocked())
+                if error.status is not Status.LOCKED:
+                    raise
+            await self._process.call(security.WaitUnlocked())
