@@ -21,7 +21,8 @@ from primegap.keyos.airlock.errors import (
     CardNameError,
     CardNotFoundError,
 )
-from primegap.keyos.airlock.fat import Card, format_card
+from primegap.keyos.airlock.fat import Card
+from primegap.keyos.airlock.volume import format_card
 
 MIB = 1 << 20
 others = pytest.mark.skipif(

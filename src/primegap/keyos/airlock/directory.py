@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 RECORD_BYTES: Final = 32
-READ_ONLY: Final = 0x01
 VOLUME: Final = 0x08
 FOLDER: Final = 0x10
 ARCHIVE: Final = 0x20

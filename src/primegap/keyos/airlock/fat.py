@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import struct
 from array import array
-from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from primegap.keyos.airlock.directory import (
@@ -32,41 +32,17 @@ from primegap.keyos.airlock.errors import (
     CardNameError,
     CardNotFoundError,
 )
+from primegap.keyos.airlock.volume import SECTOR, read_geometry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-SECTOR: Final = 512
-MAX_FAT_BYTES: Final = 32 << 20  # of a card of 128 GB in usual form
 MAX_FILE_BYTES: Final = 4 << 20  # read or written at once
 MAX_ENTRIES: Final = 4096  # of one folder that are looked at
 MAX_DEPTH: Final = 8
 MAX_FOLDERS: Final = 4096  # looked at when lost clusters are searched
 FORBIDDEN: Final = frozenset('"*/:<>?\\|') | frozenset(map(chr, range(32))) | {"\x7f"}
-_MIN_FAT16: Final = 4085
-_MIN_FAT32: Final = 65525
-_PARTITION_TYPES: Final = frozenset({0x04, 0x06, 0x0B, 0x0C, 0x0E})
-_FSINFO_LEAD: Final = 0x41615252
 _UNKNOWN: Final = 0xFFFFFFFF
-
-
-@dataclass(frozen=True, slots=True)
-class _Geometry:
-    start: int
-    "Bytes from the start of the card to the volume."
-    cluster_bytes: int
-    fat_start: int
-    fat_bytes: int
-    fats: int
-    root_start: int
-    "FAT16: where the root directory is. All in bytes from the start of the card."
-    root_bytes: int
-    data_start: int
-    clusters: int
-    root_cluster: int
-    "FAT32; 0 for FAT16."
-    info: int
-    "FAT32: where the count of free clusters is; 0 for none."
 
 
 class Card:
@@ -80,7 +56,7 @@ class Card:
         """
         self._fd = fd
         self._size = os.lseek(fd, 0, os.SEEK_END)
-        self._geometry = _read_geometry(self)
+        self._geometry = read_geometry(self.read_bytes)
         g = self._geometry
         self._wide = bool(g.root_cluster)
         self._table = array("I" if self._wide else "H")
@@ -126,13 +102,11 @@ class Card:
             cluster = self._next(cluster)
         return chain
 
+    def _free_clusters(self) -> Iterator[int]:
+        return (c for c in range(2, self._geometry.clusters + 2) if not self._next(c))
+
     def _allocate(self, count: int) -> list[int]:
-        found: list[int] = []
-        for cluster in range(2, self._geometry.clusters + 2):
-            if len(found) == count:
-                break
-            if not self._next(cluster):
-                found.append(cluster)
+        found = list(islice(self._free_clusters(), count))
         if len(found) < count:
             raise CardFullError("no free cluster")
         return found
@@ -167,8 +141,7 @@ class Card:
 
     def free_bytes(self) -> int:
         """Return how much room there is."""
-        free = sum(not self._next(c) for c in range(2, self._geometry.clusters + 2))
-        return free * self._geometry.cluster_bytes
+        return sum(1 for _ in self._free_clusters()) * self._geometry.cluster_bytes
 
     def total_bytes(self) -> int:
         """Return how much room there would be on an empty card."""
@@ -181,9 +154,13 @@ class Card:
         g = self._geometry
         if not folder and not self._wide:
             return [(g.root_start, g.root_bytes)]
+        return [(self._place(cluster), g.cluster_bytes) for cluster in self._folder_chain(folder)]
+
+    def _folder_chain(self, folder: int) -> list[int]:
+        """Return the clusters of a folder that has any: all but the root of FAT16."""
+        g = self._geometry
         limit = MAX_ENTRIES * RECORD_BYTES // g.cluster_bytes + 1
-        chain = self._chain(folder or g.root_cluster, limit=limit)
-        return [(self._place(cluster), g.cluster_bytes) for cluster in chain]
+        return self._chain(folder or g.root_cluster, limit=limit)
 
     def _records(self, folder: int) -> Iterator[tuple[int, bytes]]:
         left = MAX_ENTRIES
@@ -379,9 +356,8 @@ class Card:
         if not folder and not self._wide:
             raise CardFullError("the root directory is full")
         g = self._geometry
-        limit = MAX_ENTRIES * RECORD_BYTES // g.cluster_bytes
-        chain = self._chain(folder or g.root_cluster, limit=limit + 1)
-        if len(chain) >= limit:
+        chain = self._folder_chain(folder)
+        if len(chain) >= MAX_ENTRIES * RECORD_BYTES // g.cluster_bytes:
             raise CardFullError("the folder is full")
         (cluster,) = self._allocate(1)
         self._write_bytes(self._place(cluster), bytes(g.cluster_bytes))
@@ -395,7 +371,7 @@ class Card:
         """Tell other systems how much is free, where FAT32 has a place for it."""
         place = self._geometry.info
         if place:
-            free = sum(not self._next(c) for c in range(2, self._geometry.clusters + 2))
+            free = sum(1 for _ in self._free_clusters())
             self._write_bytes(place + 488, struct.pack("<II", free, _UNKNOWN))
         self._sync()
 
@@ -423,102 +399,3 @@ def _parts(path: str) -> list[str]:
     if not parts:
         raise CardNameError("no name")
     return parts
-
-
-def _read_geometry(card: Card) -> _Geometry:
-    start = 0
-    sector = card.read_bytes(0, SECTOR)
-    if not _is_boot(sector) and sector[510:512] == b"\x55\xaa":
-        kind, first = sector[450], int.from_bytes(sector[454:458], "little")
-        if kind in _PARTITION_TYPES and first:
-            start = first * SECTOR
-            sector = card.read_bytes(start, SECTOR)
-    if not _is_boot(sector):
-        raise CardDamagedError("not a FAT volume")
-    per_cluster, reserved, fats, root_entries, total16, _, fat16 = struct.unpack_from(
-        "<BHBHHBH", sector, 13
-    )
-    total = total16 or int.from_bytes(sector[32:36], "little")
-    fat_sectors = fat16 or int.from_bytes(sector[36:40], "little")
-    root_sectors = -(-root_entries * RECORD_BYTES // SECTOR)
-    data = reserved + fats * fat_sectors + root_sectors
-    fat_bytes = fat_sectors * SECTOR
-    if not reserved or not fat_sectors or data >= total or fat_bytes > MAX_FAT_BYTES:
-        raise CardDamagedError("the volume contradicts itself")
-    clusters = (total - data) // per_cluster
-    wide = clusters >= _MIN_FAT32
-    if clusters < _MIN_FAT16 or (wide and root_entries) or (not wide and not root_entries):
-        raise CardDamagedError("not FAT16 or FAT32")
-    card.read_bytes(start + total * SECTOR - 1, 1)  # the card is as large as it says
-    info = 0
-    if wide:
-        place = int.from_bytes(sector[48:50], "little")
-        if 0 < place < reserved:
-            lead = card.read_bytes(start + place * SECTOR, 4)
-            if int.from_bytes(lead, "little") == _FSINFO_LEAD:
-                info = start + place * SECTOR
-    return _Geometry(
-        start=start,
-        cluster_bytes=per_cluster * SECTOR,
-        fat_start=start + reserved * SECTOR,
-        fat_bytes=fat_bytes,
-        fats=fats,
-        root_start=start + (reserved + fats * fat_sectors) * SECTOR,
-        root_bytes=root_sectors * SECTOR,
-        data_start=start + data * SECTOR,
-        clusters=clusters,
-        root_cluster=int.from_bytes(sector[44:48], "little") if wide else 0,
-        info=info,
-    )
-
-
-def _is_boot(sector: bytes) -> bool:
-    """Whether a sector begins a volume with sectors of 512 bytes and one or two tables."""
-    per_cluster = sector[13]
-    return (
-        sector[510:512] == b"\x55\xaa"
-        and int.from_bytes(sector[11:13], "little") == SECTOR
-        and per_cluster > 0
-        and per_cluster & (per_cluster - 1) == 0
-        and sector[16] in (1, 2)
-        and sector[21] >= 0xF0
-    )
-
-
-def format_card(fd: int, size: int, *, label: str = "PRIMEGAP", number: int = 0) -> None:
-    """Make an empty FAT16 card of `size` bytes, 8 MiB to 512 MiB.
-
-    Args:
-        fd: descriptor of a file of zeros, or of one that may be overwritten.
-        size: a multiple of 512.
-        label: up to 11 capital letters.
-        number: serial number, 32 bits.
-    """
-    sectors = size // SECTOR
-    per_cluster = 4
-    while sectors // per_cluster >= _MIN_FAT32 - 1024:
-        per_cluster *= 2
-    root_entries, reserved, fats = 512, 4, 2
-    fat_sectors = -(-(sectors // per_cluster + 2) * 2 // SECTOR)
-    boot = bytearray(SECTOR)
-    boot[:13] = b"\xeb\x3c\x90PRIMEGAP" + struct.pack("<H", SECTOR)
-    total16 = sectors if sectors < 0x10000 else 0
-    struct.pack_into(
-        "<BHBHHBHHHII", boot, 13, per_cluster, reserved, fats, root_entries, total16, 0xF8,
-        fat_sectors, 32, 64, 0, 0 if total16 else sectors,
-    )  # fmt: skip
-    struct.pack_into("<BBBI11s8s", boot, 36, 0x80, 0, 0x29, number, _label(label), b"FAT16   ")
-    boot[510:] = b"\x55\xaa"
-    os.ftruncate(fd, 0)
-    os.ftruncate(fd, size)
-    for copy in range(fats):
-        place = (reserved + copy * fat_sectors) * SECTOR
-        os.pwrite(fd, b"\xf8\xff\xff\xff", place)
-    root = (reserved + fats * fat_sectors) * SECTOR
-    os.pwrite(fd, (_label(label) + b"\x08").ljust(RECORD_BYTES, b"\0"), root)
-    os.pwrite(fd, boot, 0)  # last: before it, this is no card
-    os.fsync(fd)
-
-
-def _label(text: str) -> bytes:
-    return text.upper().encode("ascii")[:11].ljust(11)

@@ -19,7 +19,8 @@ from primegap.keyos.airlock.errors import (
     CardNameError,
     CardNotFoundError,
 )
-from primegap.keyos.airlock.fat import Card, format_card
+from primegap.keyos.airlock.fat import Card
+from primegap.keyos.airlock.volume import format_card
 from primegap.keyos.api import airlock as api
 from primegap.keyos.api import security
 from primegap.keyos.errors import RequestError, Status
