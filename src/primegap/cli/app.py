@@ -192,9 +192,8 @@ def sign(
         keys,
         timestamp_s=int(time.time()) if timestamp is None else timestamp,
     )
-    target = output or bundle.with_name(bundle.name.removesuffix(UNSIGNED).removesuffix(".app"))
-    if output is None:
-        target = target.with_name(f"{target.name}.app")
+    name = bundle.name.removesuffix(UNSIGNED).removesuffix(".app")
+    target = output or bundle.with_name(f"{name}.app")
     _write(target, data)
     signed = verify_bundle_untrusted(data)
     emit(

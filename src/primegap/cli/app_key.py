@@ -38,18 +38,15 @@ def open_keys(folder: Path, *, from_stdin: bool) -> SigningKeys:
 
     passphrase = None
     if needs_passphrase(folder):
-        passphrase = (
-            _from_stdin()
-            if from_stdin
-            else click.prompt(
-                "Passphrase of the publisher's key", hide_input=True, err=True
-            ).encode()
-        )
+        passphrase = _passphrase("Passphrase of the publisher's key", from_stdin=from_stdin)
     return load_keys(folder, passphrase)
 
 
-def _from_stdin() -> bytes:
-    return sys.stdin.buffer.readline(MAX_PASSPHRASE + 1).rstrip(b"\r\n")
+def _passphrase(prompt: str, *, from_stdin: bool, twice: bool = False) -> bytes:
+    if from_stdin:
+        return sys.stdin.buffer.readline(MAX_PASSPHRASE + 1).rstrip(b"\r\n")
+    typed: str = click.prompt(prompt, hide_input=True, confirmation_prompt=twice, err=True)
+    return typed.encode()
 
 
 @click.group()
@@ -84,13 +81,7 @@ def key_new(
 
     passphrase = None
     if not no_passphrase:
-        passphrase = (
-            _from_stdin()
-            if passphrase_stdin
-            else click.prompt(
-                "New passphrase", hide_input=True, confirmation_prompt=True, err=True
-            ).encode()
-        )
+        passphrase = _passphrase("New passphrase", from_stdin=passphrase_stdin, twice=True)
         if not MIN_PASSPHRASE <= len(passphrase) <= MAX_PASSPHRASE:
             raise PassphraseError(f"a passphrase has at least {MIN_PASSPHRASE} characters")
     target = folder or key_folder(settings)

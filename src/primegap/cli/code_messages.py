@@ -132,11 +132,9 @@ def _meaning(dialect: str, content: bytes) -> str | None:
     from primegap.airgap.ur import registry
 
     container, _, ur_type = dialect.partition(":")
-    if container != "ur":
+    if container != "ur" or ur_type in {"bytes", "psbt", "crypto-psbt"}:
         return None
-    ur = Ur(ur_type, content) if ur_type not in {"bytes", "psbt", "crypto-psbt"} else None
-    if ur is None:
-        return None
+    ur = Ur(ur_type, content)
     if ur_type in {"crypto-output", "output-descriptor"}:
         return str(registry.descriptor_from_ur(ur))
     if ur_type in {"crypto-account", "account-descriptor"}:

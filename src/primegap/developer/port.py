@@ -15,7 +15,6 @@ from primegap.files import StorageError, read_file
 if TYPE_CHECKING:
     from pathlib import Path
 
-DEFAULT_URL: Final = "http://127.0.0.1:8520"
 TOKEN_FILE: Final = "page-token"  # noqa: S105 - the name of a file
 ANSWER_TIMEOUT_S: Final = 660.0  # a person reads and decides; the device gives up before that
 MAX_ANSWER_BYTES: Final = 1 << 20
