@@ -26,7 +26,6 @@ from primegap.radio.firmware import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
 CHIP_ID: Final = "radio-id"
@@ -60,17 +59,17 @@ def chip_supply(data: Path, *, development: bool) -> ChipSupply:
         DataDirectoryError: a file cannot be read or written, or is damaged.
     """
     return ChipSupply(
-        _drawn_once(data / CHIP_ID, CHIP_ID_BYTES, secrets.token_bytes),
-        _drawn_once(data / FUSES, FUSE_BYTES, secrets.token_bytes),
+        _drawn_once(data / CHIP_ID, CHIP_ID_BYTES),
+        _drawn_once(data / FUSES, FUSE_BYTES),
         bundled_image()[:HEADER_BYTES] if development else _own_header(data / FIRMWARE_HEADER),
     )
 
 
-def _drawn_once(path: Path, size: int, draw: Callable[[int], bytes]) -> bytes:
+def _drawn_once(path: Path, size: int) -> bytes:
     try:
         stored = read_file(path)
         if stored is None:
-            stored = draw(size).hex().encode()
+            stored = secrets.token_hex(size).encode()
             write_file(path, stored)
         value = bytes.fromhex(stored.decode("ascii"))
     except (StorageError, ValueError) as error:

@@ -43,7 +43,7 @@ LOCK: Final = "lock"
 TOKEN: Final = "page-token"  # noqa: S105 - the name of a file
 LINK_TRACE: Final = "link-trace.jsonl"
 FORMAT: Final = 1
-KINDS: Final = ("ordinary", "development")
+KINDS: Final = ("ordinary", "development", "simulator")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +106,8 @@ def prepare_data_directory(data: Path, *, development: bool, simulator: bool = F
         raise DataDirectoryError(f"cannot use {data}: {error.strerror}") from error
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        _check_marker(data, "simulator" if simulator else KINDS[development])
+        kind = "development" if development else "ordinary"
+        _check_marker(data, "simulator" if simulator else kind)
     except BlockingIOError:
         os.close(lock)
         raise DataDirectoryBusyError(f"{data} is in use") from None
@@ -134,7 +135,7 @@ def _check_marker(data: Path, mode: str) -> None:
         known = found["mode"] if found["format"] == FORMAT else None
     except (ValueError, KeyError, TypeError):
         known = None
-    if known not in (*KINDS, "simulator"):
+    if known not in KINDS:
         raise DataDirectoryError(f"{data / MARKER} is damaged or of another version")
     if known != mode:
         raise DataDirectoryModeError(f"{data} belongs to {_article(known)} device")
@@ -223,33 +224,33 @@ def link_trace_file(data: Path) -> Path:
 
 def _supplies(settings: DeviceSettings, token: str, page_fd: int) -> dict[str, Any]:
     chip = chip_supply(settings.data, development=settings.development)
-    supplies: dict[str, Any] = {
-        "panel": {"config": {"token": token}, "fds": {"page": page_fd}, "devices": []},
-        "ui": {"config": {"network": settings.network}, "fds": {}, "devices": []},
-        "link": {
-            "config": {
-                "version": installed("primegap"),
-                "chip_fuses": chip.fuses.hex(),
-                "chip_header": chip.header.hex(),
-                "trace": LINK_TRACE if settings.link_trace and settings.development else None,
-            },
-            "fds": {},
-            "devices": [],
-        },
-        "app-manager": {"config": {"version": installed("primegap")}, "fds": {}, "devices": []},
-        "bitcoin": {"config": {"network": settings.network}, "fds": {}, "devices": []},
+    version, network = installed("primegap"), settings.network
+    link = {
+        "version": version,
+        "chip_fuses": chip.fuses.hex(),
+        "chip_header": chip.header.hex(),
+        "trace": LINK_TRACE if settings.link_trace and settings.development else None,
+    }
+    supplies = {
+        "panel": _supply({"token": token}, {"page": page_fd}),
+        "ui": _supply({"network": network}),
+        "link": _supply(link),
+        "app-manager": _supply({"version": version}),
+        "bitcoin": _supply({"network": network}),
     }
     if settings.bluetooth is not None:
-        supplies["radio"] = {
-            "config": {
-                "device_id": chip.device_id.hex(),
-                "signers": [key.hex() for key in chip.signers],
-                **_radio_config(settings.bluetooth),
-            },
-            "fds": {},
-            "devices": [],
+        radio = {
+            "device_id": chip.device_id.hex(),
+            "signers": [key.hex() for key in chip.signers],
+            **_radio_config(settings.bluetooth),
         }
+        supplies["radio"] = _supply(radio)
     return supplies
+
+
+def _supply(config: dict[str, Any], fds: dict[str, int] | None = None) -> dict[str, Any]:
+    """Return what one process is started with: no device files, descriptors only where named."""
+    return {"config": config, "fds": fds or {}, "devices": []}
 
 
 def _radio_config(transport: str) -> dict[str, Any]:
