@@ -23,7 +23,7 @@ from primegap.keyos.bundle import BundleError
 from primegap.keyos.errors import KeyosError, RequestError
 
 if TYPE_CHECKING:
-    from primegap.keyos.app_manager.registry import InstalledApp
+    from primegap.keyos.app_manager.registry import InstalledApp, Registry
     from primegap.keyos.app_manager.service import AppManager
     from primegap.keyos.process import Process
 
@@ -76,27 +76,25 @@ class Door:
             raise LockedError("the device was not unlocked yet")
         if not manager.registry.developer:
             raise DeveloperModeOffError("developer mode is off")
-        if not await manager.unlocked():
-            raise LockedError("the device is locked")
+        await manager.need_unlocked()
         match job.kind:
             case panel.LIST:
                 return {"apps": [_plain(app) for app in manager.registry.apps.values()]}
             case panel.INSTALL:
                 return {"installed": _plain(await manager.install(job.data))}
             case panel.REMOVE:
-                app = _find(manager.registry.apps.values(), job.data)
+                app = _find(manager.registry, job.data)
                 await manager.remove(app.app_id)
                 return {"removed": _plain(app)}
             case _:
                 raise NotInstalledError("there is no such job")
 
 
-def _find(apps: Any, identifier: bytes) -> InstalledApp:
+def _find(registry: Registry, identifier: bytes) -> InstalledApp:
     wanted = identifier.decode(errors="replace")
-    for app in apps:
+    for app in registry.apps.values():
         if wanted in (app.identifier, app.app_id.hex()):
-            found: InstalledApp = app
-            return found
+            return app
     raise NotInstalledError("no such app")
 
 

@@ -129,10 +129,17 @@ class AppManager:
             self._commit(seen)
         return seen.last_seen_s
 
-    async def unlocked(self) -> bool:
-        """Whether the device is unlocked now."""
-        state = await self._process.call(security.GetState(), security.SecurityState)
-        return state.unlocked
+    async def need_unlocked(self) -> None:
+        """Return if the device is unlocked now and the registry was read.
+
+        Raises:
+            LockedError: it is not.
+        """
+        if self.ready:
+            state = await self._process.call(security.GetState(), security.SecurityState)
+            if state.unlocked:
+                return
+        raise LockedError("the device is locked")
 
     async def _running(self) -> frozenset[bytes]:
         info = await self._process.call(core.GetSystemInfo(), core.SystemInfo)
@@ -158,8 +165,7 @@ class AppManager:
             AppError: it may not be installed, or the person does not want it.
             BundleError: it is no bundle that holds.
         """
-        if not self.ready or not await self.unlocked():
-            raise LockedError("the device is locked")
+        await self.need_unlocked()
         if self._asking:
             raise BusyError("another app is being asked about")
         self._asking = True
@@ -281,8 +287,7 @@ class AppManager:
         Raises:
             AppError: there is no such app, or the person does not want it.
         """
-        if not self.ready or not await self.unlocked():
-            raise LockedError("the device is locked")
+        await self.need_unlocked()
         app = self.registry.apps.get(app_id)
         if app is None:
             raise NotInstalledError("not installed")
