@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 MAX_CERTIFICATE_BYTES: Final = 16 << 10
 MAX_PUBLISHER: Final = 40  # characters, so that it fits a row of the screen
 ML_DSA_KEY_BYTES: Final = 1952
-SECP256K1_KEY_BYTES: Final = 33
 _ALTERNATIVE_KEY: Final = "2.5.29.72"
 _ML_DSA_65_INFO: Final = bytes.fromhex("308207b2300b0609608648016503040312038207a100")
 "DER in front of the 1952 bytes of an ML-DSA-65 key in a SubjectPublicKeyInfo (RFC 9881)."

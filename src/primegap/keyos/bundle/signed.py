@@ -50,7 +50,6 @@ if TYPE_CHECKING:
 
 MAGIC: Final = b"PRM1"
 HEADER_BYTES: Final = 2048
-ML_DSA_SIGNATURE_BYTES: Final = 3309
 SIGNING_CONTEXT: Final = b"primegap:bundle:v1"
 "Context string of the ML-DSA signature (FIPS 204): it is good for nothing else."
 CERTIFICATE: Final = "publisher.der"

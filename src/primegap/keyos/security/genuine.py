@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 
 CHALLENGE_BYTES: Final = 104
-PROOF_BYTES: Final = 189
 SOFTWARE_BYTES: Final = 20
 VENDOR_KEYS: Final = (
     bytes.fromhex("0356C31C74AD5CFA2481C12CB2BDD86EE2B1AF423FD1720D6F7FE1D55448B66183"),
