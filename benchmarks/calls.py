@@ -1,13 +1,20 @@
-"""A call from app to app, signed and sealed, against bare processes that answer each other."""
+"""Calls between real, isolated processes: through core, and sealed from app to app.
+
+A small device runs under the real supervisor: a service, an app that measures its own calls to it,
+and an app that does nothing. It runs once for all figures of one run.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import dataclasses
+import functools
 import json
 import os
 import shutil
 import socket
+import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -15,16 +22,19 @@ from typing import Any
 
 from typing_extensions import override
 
-from benchmarks.figure import Figure, figure, median_s
+from benchmarks.figure import Figure, figure, median_s, paired_s
+from benchmarks.roles.messages import BODY, OBJECT_BYTES
 from primegap.keyos.core.builtin import PACKAGE
 from primegap.keyos.core.journal import Journal
 from primegap.keyos.core.order import Runtime, find_runtime
 from primegap.keyos.core.supervisor import Supervisor
 from primegap.keyos.manifest import PermissionTable, parse_manifest_untrusted
+from primegap.keyos.sandbox.cgroups import find_control_groups
 
 ROLES = Path(__file__).parent / "roles"
-LIMIT_S = 60.0
-ECHO = """
+LIMIT_S = 120.0
+MANIFESTS = (
+    """
 appId = "0x00000000000000000000000000000001"
 role = "echo"
 name = "Echo"
@@ -33,12 +43,13 @@ profile = "app"
 first = true
 [servers."os/echo"]
 RoutedPing = 1
+Take = 3
 [servers."app/echo"]
 SealedPing = 2
 [permissions]
 "os/security" = ["CertifyChannelKey"]
-"""
-CALLER = """
+""",
+    """
 appId = "0x00000000000000000000000000000002"
 role = "caller"
 name = "Caller"
@@ -47,23 +58,76 @@ profile = "app"
 storage = true
 first = true
 [permissions]
-"os/echo" = ["RoutedPing"]
+"os/echo" = ["RoutedPing", "Take"]
 "app/echo" = ["SealedPing"]
 "os/security" = ["CertifyChannelKey"]
-"""
+""",
+    """
+appId = "0x00000000000000000000000000000003"
+role = "idle"
+name = "Idle"
+entry = "benchmarks.roles.idle:main"
+profile = "app"
+first = true
+""",
+)
+
+
+def routed_calls() -> list[Figure]:
+    """A call through core against a bare ping-pong, and what else passes that way."""
+    found = _found()
+    copy_s, _ = paired_s(lambda: bytes(bytearray(OBJECT_BYTES)), lambda: None)
+    return [
+        figure(
+            "routed-call-vs-socketpair",
+            found["routed"] * 1e6,
+            "µs",
+            "ping-pong of two processes over a socket pair",
+            _ping_pong_s() * 1e6,
+        ),
+        figure(
+            "routed-calls-a-second",
+            found["rate"],
+            "1/s",
+            "one after the other",
+            1 / found["routed"],
+        ),
+        figure(
+            "routed-1mib-object",
+            found["large"] * 1e3,
+            "ms",
+            "two copies of as many bytes in memory",
+            2 * copy_s * 1e3,
+        ),
+        figure(
+            "memory-per-app",
+            found["memory"],
+            "MiB",
+            "an interpreter with the event loop",
+            _interpreter_mib(),
+        ),
+    ]
 
 
 def sealed_call() -> list[Figure]:
-    """Round trips of 64 bytes between two sandboxes, beside two plain processes and a pair."""
-    with tempfile.TemporaryDirectory() as folder:
-        found = asyncio.run(_measured(Path(folder), _runtime(Path(folder))))
-    bare_s = _ping_pong_s()
-    sealed_s = found["sealed"]
+    """A call from app to app, signed and sealed, beside two plain processes and a routed one."""
+    found = _found()
+    sealed_s, bare_s = found["sealed"], _ping_pong_s()
     return [
         figure("sealed-call", sealed_s * 1e6, "µs", "a bare socketpair", bare_s * 1e6),
         figure("sealed-call-routed", sealed_s * 1e6, "µs", "a routed call", found["routed"] * 1e6),
         figure("channel-opening", found["opening"] * 1e3, "ms", "a sealed call", sealed_s * 1e3),
     ]
+
+
+@functools.cache
+def _found() -> dict[str, float]:
+    """Run the device; return what the caller found, and the memory of the idle app."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        data = folder / "data"
+        data.mkdir(mode=0o700)
+        return asyncio.run(_measured(data, _runtime(folder)))
 
 
 def _runtime(folder: Path) -> Runtime:
@@ -80,29 +144,28 @@ def _runtime(folder: Path) -> Runtime:
     )
 
 
-async def _measured(folder: Path, runtime: Runtime) -> dict[str, float]:
-    texts = [
-        (PACKAGE / "keyos/core/manifest.toml").read_bytes(),
-        (PACKAGE / "keyos/security/manifest.toml").read_bytes(),
-        ECHO.encode(),
-        CALLER.encode(),
-    ]
+async def _measured(data: Path, runtime: Runtime) -> dict[str, float]:
+    system = [PACKAGE / f"keyos/{role}/manifest.toml" for role in ("core", "security")]
+    texts = [*(path.read_bytes() for path in system), *(text.encode() for text in MANIFESTS)]
     supervisor = Supervisor(
         PermissionTable([parse_manifest_untrusted(text) for text in texts]),
         runtime,
-        data=folder,
+        data=data,
         development=True,
         journal=Quiet(started_s=time.monotonic()),
         supplies={},
+        groups=find_control_groups(),
     )
     supervisor.start_first()
-    path = folder / "caller" / "figures.json"
+    path = data / "caller" / "figures.json"
     try:
         async with asyncio.timeout(LIMIT_S):
-            while not path.exists() and not supervisor.finished.done():  # noqa: ASYNC110 - a file
+            while not path.exists():
+                if supervisor.finished.done():
+                    raise RuntimeError(f"the device stopped: {supervisor.finished.result()}")
                 await asyncio.sleep(0.02)
         figures: dict[str, float] = json.loads(path.read_text())
-        return figures
+        return {**figures, "memory": _confined_mib(supervisor.running["idle"].child.pid)}
     finally:
         supervisor.stop()
 
@@ -117,8 +180,36 @@ class Quiet(Journal):
         """Say nothing."""
 
 
+def _confined_mib(outer: int) -> float:
+    """Return the memory of a confined process and of the one that waits for it."""
+    (inner,) = Path(f"/proc/{outer}/task/{outer}/children").read_text().split()
+    return _own_mib(outer) + _own_mib(int(inner))
+
+
+def _own_mib(pid: int) -> float:
+    """Return the memory that a process shares with no other; needs root for a confined one."""
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    except PermissionError:
+        return float("nan")
+    fields = dict(line.split(":", 1) for line in lines[1:])
+    return sum(int(fields[f"Private_{kind}"].split()[0]) for kind in ("Clean", "Dirty")) / 1024
+
+
+def _interpreter_mib() -> float:
+    code = "import asyncio, sys; sys.stdout.write('x'); sys.stdout.flush(); sys.stdin.read()"
+    with subprocess.Popen(
+        [sys.executable, "-I", "-S", "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.read(1)
+        found = _own_mib(process.pid)
+        process.communicate()
+    return found
+
+
 def _ping_pong_s() -> float:
-    """Return the time of one round trip over a bare pair of sockets."""
+    """Return the time of one round trip over a bare pair of sockets; it waits, so by the clock."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     child = os.fork()
     if child == 0:
@@ -129,7 +220,7 @@ def _ping_pong_s() -> float:
     theirs.close()
 
     def ping() -> None:
-        ours.send(bytes(64))
+        ours.send(BODY)
         ours.recv(256)
 
     try:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from benchmarks.calls import sealed_call
+from benchmarks.calls import routed_calls, sealed_call
 from benchmarks.codes import end_to_end, qr_read, ur_frames, ur_throughput
 from benchmarks.crypto import handshake, sealing
 from benchmarks.link_air import emulated, paced
 from benchmarks.link_cost import record_cost
 from benchmarks.link_goodput import goodput
 from benchmarks.link_setup import handshakes, memory
-from benchmarks.routed import routed_calls
 from benchmarks.strangers import flood
 from benchmarks.system import app_launch, demo_steps, device_start
 
