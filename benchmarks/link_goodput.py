@@ -28,15 +28,10 @@ ROUNDS = 5
 CHUNK = bytes(65_536)
 
 
-def connected(suite: Suite) -> LinkPair:
-    pair = LinkPair(suite=suite, delay_s=0.0)
-    pair.connect()
-    return pair
-
-
 def move(suite: Suite, size: int) -> float:
     """Move bytes from one engine to the other; return the seconds it took."""
-    pair = connected(suite)
+    pair = LinkPair(suite=suite, delay_s=0.0)
+    pair.connect()
     a, b = pair.a.engine, pair.b.engine
     stream_id = a.open_stream(b"bulk", StreamOptions(send_buffer_size=262_144))
     sent = received = 0
@@ -61,7 +56,7 @@ def move(suite: Suite, size: int) -> float:
 
 
 def move_bare(cipher: AESGCM | ChaCha20Poly1305, size: int) -> float:
-    body, number = os.urandom(RECORD_BODY), 0
+    body = os.urandom(RECORD_BODY)
     began = time.process_time()
     for number in range(-(-size // RECORD_BODY)):
         nonce = number.to_bytes(12, "little")

@@ -116,11 +116,16 @@ def _connected_pairs() -> list[LinkPair]:
     for seed in range(SESSIONS // 2):
         pair = LinkPair(seed=seed)
         pair.connect()
-        for side in (pair.a, pair.b):
-            for kept in (side.sent, side.results, side.events):
-                kept.clear()
+        _forget(pair)
         pairs.append(pair)
     return pairs
+
+
+def _forget(pair: LinkPair) -> None:
+    """Drop what the simulation notes for tests: it is no part of a session."""
+    for side in (pair.a, pair.b):
+        for kept in (side.sent, side.results, side.events):
+            kept.clear()
 
 
 def _exchange(pair: LinkPair) -> None:
@@ -131,9 +136,7 @@ def _exchange(pair: LinkPair) -> None:
         asker.engine.finish(stream_id)
         pair.advance(0.02)
         assert answerer.engine.read(stream_id, len(REQUEST)) == REQUEST
-    for side in (pair.a, pair.b):
-        for kept in (side.sent, side.results, side.events):
-            kept.clear()
+    _forget(pair)
 
 
 def _exchange_all(pairs: list[LinkPair]) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from itertools import count, cycle
 
 from benchmarks.figure import Figure, figure
+from benchmarks.link_goodput import BLUETOOTH_CEILING
 from primegap.quantumlink import (
     NATIVE,
     Handshake,
@@ -20,8 +21,6 @@ from primegap.quantumlink import (
 )
 from primegap.quantumlink.session.simulation import LinkPair, seeded_rng
 
-BLUETOOTH_CEILING = 173_000
-"Bytes per second of the real link."
 TICK_S = 0.02
 FLOOD_S = 3.0
 FORGED = 200
