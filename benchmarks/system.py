@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import statistics
@@ -9,9 +10,11 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-from benchmarks.figure import Figure, figure
+from benchmarks.figure import Figure, figure, median_s
 from primegap.device.launcher import DeviceSettings, start_device
 
 STARTS = 5
@@ -51,35 +54,27 @@ def app_launch() -> list[Figure]:
     for _ in range(STARTS):
         with tempfile.TemporaryDirectory() as folder:
             launches.append(_launch_s(Path(folder) / "device"))
-    bare = []
-    for _ in range(STARTS):
-        began = time.monotonic()
-        subprocess.run([sys.executable, "-I", "-S", "-c", "import asyncio"], check=True)
-        bare.append(time.monotonic() - began)
+    interpreter = [sys.executable, "-I", "-S", "-c", "import asyncio"]
+    bare_s = median_s(lambda: subprocess.run(interpreter, check=True), rounds=STARTS)
     return [
         figure(
             "app-launch",
             statistics.median(launches),
             "s",
             "start of an interpreter with the event loop, not isolated",
-            statistics.median(bare),
+            bare_s,
         )
     ]
 
 
 def _launch_s(data: Path) -> float:
     """Kill the camera, which loads nothing of its own, and see how long its next life takes."""
-    device = start_device(
-        DeviceSettings(data=data, network="regtest", development=True),
-        journal=subprocess.DEVNULL,
-    )
-    try:
-        began: float | None = None
-        pid = 0
-        starts = 0
-        measured = False
-        for line in device.events:
-            event = json.loads(line)
+    began: float | None = None
+    pid = 0
+    starts = 0
+    measured = False
+    with _events(data) as events:
+        for event in events:
             measured |= event["event"] == "support"
             if event.get("role") != LAUNCHED:
                 continue
@@ -91,26 +86,29 @@ def _launch_s(data: Path) -> float:
                 if measured and starts > 1:
                     return float(event["elapsed_s"]) - began
                 os.kill(pid, 9)
-    finally:
-        device.process.terminate()
-        device.process.communicate()
     raise RuntimeError("the device did not start")
 
 
 def _first_screen_s(data: Path) -> float:
+    with _events(data) as events:
+        for event in events:
+            if event["event"] == "first-screen":
+                return float(event["elapsed_s"])
+    raise RuntimeError("the device did not start")
+
+
+@contextlib.contextmanager
+def _events(data: Path) -> Iterator[Iterator[dict[str, Any]]]:
+    """Run a device while the block runs, and give what its journal says happens."""
     device = start_device(
         DeviceSettings(data=data, network="regtest", development=True),
         journal=subprocess.DEVNULL,
     )
     try:
-        for line in device.events:
-            event = json.loads(line)
-            if event["event"] == "first-screen":
-                return float(event["elapsed_s"])
+        yield map(json.loads, device.events)
     finally:
         device.process.terminate()
         device.process.communicate()
-    raise RuntimeError("the device did not start")
 
 
 def demo_steps() -> list[Figure]:
