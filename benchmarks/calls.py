@@ -187,13 +187,16 @@ def _confined_mib(outer: int) -> float:
 
 
 def _own_mib(pid: int) -> float:
-    """Return the memory that a process shares with no other; needs root for a confined one."""
+    """Return the memory of a process's own, with its share of what a fork left it in common.
+
+    Needs root for a confined process. Pages of files, which everybody shares, do not count.
+    """
     try:
         lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
     except PermissionError:
         return float("nan")
     fields = dict(line.split(":", 1) for line in lines[1:])
-    return sum(int(fields[f"Private_{kind}"].split()[0]) for kind in ("Clean", "Dirty")) / 1024
+    return int(fields["Pss_Anon"].split()[0]) / 1024
 
 
 def _interpreter_mib() -> float:
