@@ -36,6 +36,7 @@ from primegap.keyos.app_manager.policy import Plan
 from primegap.keyos.app_manager.registry import InstalledApp
 from primegap.keyos.core.builtin import builtin_manifests
 from primegap.keyos.manifest import CATALOGUE
+from primegap.keyos.manifest.schema import SWITCHES as SWITCH_NAMES
 from primegap.keyos.ui import screens as system
 from primegap.keyos.ui import screens_device as device
 from primegap.keyos.ui.input import MIN_DISPLAY_S
@@ -197,8 +198,7 @@ PATTERNS: Final = (settings.GRANT, settings.OFFSET, authenticator.ACCOUNT)
 PREFIXES: Final = {settings: "settings.", authenticator: "authenticator."}
 "Before the names of samples, where two apps call a screen the same."
 SWITCHES: Final = tuple(
-    SwitchInfo(name, present=True, chosen=True, on=True)
-    for name in ("bluetooth", "nfc", "usb", "camera")
+    SwitchInfo(name, present=True, chosen=True, on=True) for name in SWITCH_NAMES
 )
 FACTS: Final = DeviceFacts("0" * 16, "software", "", "secret", 0)
 

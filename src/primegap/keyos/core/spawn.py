@@ -9,7 +9,6 @@ itself where another keeps its things.
 
 from __future__ import annotations
 
-import array
 import json
 import os
 import socket
@@ -87,9 +86,8 @@ class Interpreter:
 
         names = list(order["fds"])
         order_fd = seal_object(json.dumps({**order, "fds": names}).encode())
-        rights = array.array("i", [order_fd, *order["fds"].values()])
         try:
-            self._bridge.sendmsg([b"order"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
+            socket.send_fds(self._bridge, [b"order"], [order_fd, *order["fds"].values()])
         except OSError:
             self.kill()
         finally:
