@@ -6,6 +6,7 @@ from itertools import pairwise
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.send_buffer_kit import take
 
 from primegap.quantumlink.session.ack_tracker import AckTracker
 from primegap.quantumlink.session.ranges import RangeSet
@@ -73,16 +74,6 @@ def test_reassembly_gives_the_bytes_in_order(
     got += buffer.read(1000)
     assert got == data
     assert buffer.is_drained
-
-
-def take(buffer: SendBuffer, room: int, credit: int) -> tuple[int, bytes, bool] | None:
-    """Take the next chunk: its offset, its bytes and whether it ends the lane."""
-    start = buffer.next_offset(credit)
-    chosen = None if start is None else buffer.take(room, credit, start)
-    if start is None or chosen is None:
-        return None
-    stop, fin = chosen
-    return start, buffer.copy_behind(b"", start, stop), fin
 
 
 @FEW

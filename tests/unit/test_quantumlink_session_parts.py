@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from tests.send_buffer_kit import take
 
 from primegap.quantumlink.identity import Qid
 from primegap.quantumlink.session import ConfigError, LinkConfig, StreamOptions
@@ -423,16 +424,6 @@ def test_discarding_keeps_the_position() -> None:
 
 
 # --- send buffer (44) ----------------------------------------------------------------------------
-
-
-def take(buffer: SendBuffer, room: int, credit: int) -> tuple[int, bytes, bool] | None:
-    """Take the next chunk: its offset, its bytes and whether it ends the lane."""
-    start = buffer.next_offset(credit)
-    chosen = None if start is None else buffer.take(room, credit, start)
-    if start is None or chosen is None:
-        return None
-    stop, fin = chosen
-    return start, buffer.copy_behind(b"", start, stop), fin
 
 
 def buffer_with(data: bytes, *, finish: bool = False) -> SendBuffer:
