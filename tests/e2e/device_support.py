@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import signal
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,7 +15,12 @@ from typing import Any, Final, TypeVar
 from tests.e2e.sandbox_support import children
 
 from primegap.device.client import AutomationClient, AutomationClientError
-from primegap.device.launcher import DeviceSettings, prepare_data_directory, start_device
+from primegap.device.launcher import (
+    DeviceSettings,
+    StartedDevice,
+    prepare_data_directory,
+    start_device,
+)
 from primegap.keyos.security.vault import SoftwareVault
 
 T = TypeVar("T")
@@ -50,13 +54,14 @@ def store_seed(data: Path, *, pin: str = PIN, entropy: bytes = ENTROPY) -> Softw
 class Running:
     """A device, its page's client, and what it says."""
 
-    def __init__(self, process: subprocess.Popen[bytes], events: Any, folder: Path) -> None:
-        self.process = process
+    def __init__(self, started: StartedDevice, folder: Path) -> None:
+        self.started = started
+        self.process = started.process
         self.folder = folder
         self.events: list[dict[str, Any]] = []
-        self._reader = threading.Thread(target=self._read, args=(events,), daemon=True)
+        self._reader = threading.Thread(target=self._read, args=(started.events,), daemon=True)
         self._reader.start()
-        self.client: AutomationClient
+        self.client = AutomationClient(started.url, started.token)
 
     def _read(self, events: Any) -> None:
         for line in events:
@@ -109,14 +114,21 @@ def make_data_directory(data: Path) -> None:
 
 
 @contextlib.contextmanager
-def device(data: Path, *, bluetooth: str | None = None) -> Iterator[Running]:
-    settings = DeviceSettings(data=data, network="regtest", development=True, bluetooth=bluetooth)
+def device(
+    data: Path, *, bluetooth: str | None = None, simulator: bool = False
+) -> Iterator[Running]:
+    settings = DeviceSettings(
+        data=data,
+        network="regtest",
+        development=True,
+        bluetooth=bluetooth,
+        simulator=simulator,
+    )
     with (data.parent / "journal").open("wb") as journal:
         started = start_device(settings, journal=journal)
-    running = Running(started.process, started.events, data.parent)
-    running.client = AutomationClient(started.url, started.token)
-    eventually(lambda: running.screen() in ("unlock", "welcome"))
+    running = Running(started, data.parent)
     try:
+        eventually(lambda: running.screen() in ("unlock", "welcome"))
         yield running
     finally:
         running.end()

@@ -11,11 +11,10 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from tests.e2e.device_support import Running, eventually, make_data_directory
+from tests.e2e.device_support import Running, device, make_data_directory
 from tests.e2e.hostile.vault_api import MESSAGES
 from tests.e2e.sandbox_support import HERE, Role, running_device
 
-from primegap.device.client import AutomationClient
 from primegap.device.errors import DataDirectoryModeError, SimulatorNetworkError
 from primegap.device.launcher import DeviceSettings, prepare_data_directory, start_device
 from primegap.keyos.ui import screens, theme
@@ -28,18 +27,9 @@ TEST_SEED = [*["abandon"] * 11, "about"]
 
 @pytest.fixture
 def simulator(tmp_path: Path) -> Iterator[Running]:
-    settings = DeviceSettings(
-        data=tmp_path / "device", network="regtest", development=True, simulator=True
-    )
-    with (tmp_path / "journal").open("wb") as journal:
-        started = start_device(settings, journal=journal)
-    running = Running(started.process, started.events, tmp_path)
-    running.client = AutomationClient(started.url, started.token)
-    eventually(lambda: running.screen() == "welcome")
-    try:
+    with device(tmp_path / "device", simulator=True) as running:
+        assert running.screen() == "welcome"
         yield running
-    finally:
-        running.end()
 
 
 def drawn(status: StatusBar) -> bytes:
@@ -54,13 +44,12 @@ def banner(picture: bytes) -> bytes:
 
 @pytest.mark.guarantee("M-1", tried="a start without isolation: its seed, its screens, its level")
 def test_a_simulator_has_the_seed_that_everybody_knows_and_says_so(simulator: Running) -> None:
-    url, token = simulator.client._base.removesuffix("/api/v1"), simulator.client._token
     shown = banner(simulator.client.picture())
     assert shown == banner(drawn(StatusBar(development=True, simulator=True)))
     assert shown != banner(drawn(StatusBar(development=True)))
 
     run = subprocess.run(
-        [sys.executable, str(FIRST_START), url, token],
+        [sys.executable, str(FIRST_START), simulator.started.url, simulator.started.token],
         check=True,
         capture_output=True,
         text=True,

@@ -7,8 +7,6 @@ import json
 import resource
 import shutil
 import socket
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -22,12 +20,13 @@ from tests.e2e.device_support import (
     Running,
     device,
     eventually,
+    make_data_directory,
     store_seed,
     unlock,
 )
-from tests.e2e.sandbox_support import HOSTILE
+from tests.guarantees.other_hands import in_other_hands
 
-from primegap.device.client import AutomationClient, AutomationClientError
+from primegap.device.client import AutomationClientError
 from primegap.keyos.security.sealing import MAX_ATTEMPTS
 
 WRONG: Final = "000000"
@@ -44,33 +43,14 @@ def taken(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """A device with a seed, locked, whose Bitcoin app is the attacker."""
     folder = tmp_path_factory.mktemp("taken")
     folder.chmod(0o755)
-    code = folder / "code"
-    target = code / "tests/e2e/hostile"
-    shutil.copytree(HOSTILE, target, ignore=shutil.ignore_patterns("__pycache__"))
-    (folder / "data").mkdir(mode=0o700)
-    store_seed(folder / "data")
-    order = {
-        "code": str(code),
-        "data": str(folder / "data"),
-        "token": "t" * 32,
-        "taken": {"bitcoin": "tests.e2e.hostile.taken_over:main"},
-    }
-    (folder / "order.json").write_text(json.dumps(order))
-    with (folder / "journal").open("wb") as journal:
-        process = subprocess.Popen(
-            [sys.executable, "-B", str(target / "run_taken_over.py"), str(folder / "order.json")],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=journal,
-        )
-    running = Running(process, process.stdout, folder)
-    port = running.event("core-ready")["port"]
-    running.client = AutomationClient(f"http://127.0.0.1:{port}", "t" * 32)
-    eventually(lambda: running.screen() == "unlock")
-    try:
+    data = folder / "data"
+    make_data_directory(data)
+    store_seed(data)
+    attacker = {"bitcoin": "tests.e2e.hostile.taken_over:main"}
+    with contextlib.ExitStack() as stack:
+        with in_other_hands(folder / "other", taken=attacker):
+            running = stack.enter_context(device(data))
         yield running
-    finally:
-        running.end()
 
 
 def result(device: Running, name: str) -> dict[str, str]:
@@ -138,15 +118,15 @@ def test_an_app_in_other_hands_gets_no_further_than_its_rights(taken: Running) -
     assert taken.screen() == "unlock"
     result(taken, "floods")
     assert taken.process.poll() is None
-    for secret in (PIN, ENTROPY.hex(), "tprv", "t" * 32):
+    for secret in (PIN, ENTROPY.hex(), "tprv", taken.started.token):
         assert secret not in taken.journal + json.dumps(taken.events)
 
 
 def test_a_crowd_at_the_door_takes_nothing_from_the_device(taken: Running) -> None:
-    port = taken.event("core-ready")["port"]
+    address, _, port = taken.started.url.removeprefix("http://").partition(":")
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(4096, hard), hard))  # a user begins with 1024
-    crowd = [socket.create_connection(("127.0.0.1", port), timeout=5) for _ in range(1500)]
+    crowd = [socket.create_connection((address, int(port)), timeout=5) for _ in range(1500)]
     assert eventually(taken.screen, 10)
     unlock(taken)
     taken.client.press("lock")

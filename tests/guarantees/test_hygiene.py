@@ -235,7 +235,7 @@ def test_nothing_of_the_environment_reaches_a_process(
             DeviceSettings(data=tmp_path / "device", network="regtest", development=True),
             journal=journal,
         )
-    device = Running(started.process, started.events, tmp_path)
+    device = Running(started, tmp_path)
     try:
         for role in builtin_table().manifests:
             if role not in {"core", "radio"}:

@@ -62,7 +62,7 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Swept]:
         started = start_device(
             DeviceSettings(data=data, network="regtest", development=True), journal=journal
         )
-        device = Running(started.process, started.events, folder)
+        device = Running(started, folder)
         try:
             yield sweep(device, data)
         finally:
