@@ -6,6 +6,8 @@ import contextlib
 import json
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -132,6 +134,19 @@ def device(
         yield running
     finally:
         running.end()
+
+
+@contextlib.contextmanager
+def device_by_command(data: Path) -> Iterator[dict[str, Any]]:
+    """Run a device as a person does; give what `primegap device run --json` prints about it."""
+    command = [sys.executable, "-m", "primegap.cli", "--data-dir", str(data)]
+    command += ["device", "run", "--json", "--development", "--port", "0", "--bluetooth", "none"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+        assert process.stdout is not None
+        try:
+            yield json.loads(process.stdout.readline())
+        finally:
+            process.terminate()
 
 
 def unlock(device: Running, pin: str = PIN) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.e2e.device_support import device_by_command
 
 from primegap.device.client import AutomationClient
 
@@ -21,14 +22,8 @@ LIMIT_S = 120
 
 @pytest.fixture
 def device(tmp_path: Path) -> Iterator[dict[str, Any]]:
-    command = [sys.executable, "-m", "primegap.cli", "--data-dir", str(tmp_path / "data")]
-    command += ["device", "run", "--json", "--development", "--port", "0", "--bluetooth", "none"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
-        assert process.stdout is not None
-        try:
-            yield json.loads(process.stdout.readline())
-        finally:
-            process.terminate()
+    with device_by_command(tmp_path / "data") as running:
+        yield running
 
 
 def environment(tmp_path: Path, url: str) -> dict[str, str]:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.e2e.device_support import device_by_command
 
 from primegap.airgap.qr import scan_picture
 
@@ -21,14 +22,8 @@ LIMIT_S = 60
 @pytest.fixture
 def device(tmp_path: Path) -> Iterator[dict[str, str]]:
     """What `primegap device run --json` prints about a device that runs meanwhile."""
-    command = [sys.executable, "-m", "primegap.cli", "--data-dir", str(tmp_path)]
-    command += ["device", "run", "--json", "--development", "--port", "0", "--bluetooth", "none"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
-        assert process.stdout is not None
-        try:
-            yield json.loads(process.stdout.readline())
-        finally:
-            process.terminate()
+    with device_by_command(tmp_path) as running:
+        yield running
 
 
 def run(*command: str, **environment: str) -> str:
