@@ -215,5 +215,8 @@ def test_the_first_line_says_whose_trace_it_is(tmp_path: Path) -> None:
         with TraceFile(path, side=side) as trace:
             trace("port-opened", now_s=1.0)
         assert read_recording_untrusted(path.read_bytes()).lanes == lanes
-    with pytest.raises(RemoteTraceError):
-        read_recording_untrusted(b'{"primegap-link-trace":1,"side":"mother"}\n')
+    wrongs: tuple[object, ...] = ("mother", 1, ["device"], {})
+    for wrong in wrongs:
+        first = json.dumps({"primegap-link-trace": 1, "side": wrong}) + "\n"
+        with pytest.raises(RemoteTraceError):
+            read_recording_untrusted(first.encode())

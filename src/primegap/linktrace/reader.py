@@ -94,7 +94,7 @@ def _side(text: bytes) -> str | None:
     """
     line = _line(text)
     side = line.pop("side", None)
-    if line != FIRST_LINE or side not in {None, *SIDES}:
+    if line != FIRST_LINE or side not in (None, *SIDES):
         raise RemoteTraceError("the file is neither a trace of a link nor a capture")
     return None if side is None else str(side)
 
