@@ -115,11 +115,6 @@ def with_field(part: PsbtMap, kind: int, value: bytes | None, key_data: bytes = 
     return PsbtMap(entries if value is None else (*entries, (key, value)))
 
 
-def without_fields(part: PsbtMap, kind: int) -> PsbtMap:
-    """Return a map without any entry of a kind."""
-    return PsbtMap(tuple(entry for entry in part.entries if entry[0][0] != kind))
-
-
 def edit_input(
     psbt: bytes, position: int, kind: int, value: bytes | None, key_data: bytes = b""
 ) -> bytes:

@@ -9,7 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.e2e.device_support import Running, device, eventually, store_seed, unlock
+from tests.e2e.device_support import (
+    Running,
+    device,
+    eventually,
+    make_data_directory,
+    store_seed,
+    unlock,
+)
 
 from primegap.apps.authenticator.otp import parse_uri_untrusted
 from primegap.demo.pictures import qr_picture
@@ -32,8 +39,7 @@ def shows(running: Running, wanted: Callable[[], set[str]]) -> Callable[[], bool
 @pytest.mark.guarantee("S-1", "F-6", tried="the secret of a login searched in files and journal")
 def test_a_login_is_kept_shown_and_moved_by_the_settings_clock(tmp_path: Path) -> None:
     data = tmp_path / "device"
-    with device(data):
-        pass
+    make_data_directory(data)
     store_seed(data)
     account, _ = parse_uri_untrusted(URI)
 

@@ -29,7 +29,6 @@ from primegap.quantumlink.session import (
     LaneFinishedError,
     LanePhase,
     LinkConfig,
-    LinkEvent,
     MissingStreamError,
     NoSessionError,
     OutboundFinished,
@@ -705,10 +704,6 @@ def test_frames_in_front_of_a_bad_one_count() -> None:
 
 
 # --- limits (11, #12) ----------------------------------------------------------------------------
-
-
-def events_about(events: Sequence[LinkEvent], stream_id: int) -> list[LinkEvent]:
-    return [event for event in events if getattr(event, "stream_id", None) == stream_id]
 
 
 def test_streams_beyond_the_limit_are_refused() -> None:

@@ -44,10 +44,6 @@ def item(screen: dict[str, Any], kind: str) -> dict[str, Any]:
     return found
 
 
-def codes_on(screen: dict[str, Any]) -> list[dict[str, Any]]:
-    return [i for i in screen["items"] if i["type"] == "onetimecode"]
-
-
 async def turn_to(device: Bench, target: str) -> None:
     """Turn pages until a target is there, and press it."""
     while device.panel.target(target) is None:

@@ -65,10 +65,6 @@ async def restarted(one: Bench, guest: Guest) -> None:
     await started(one)
 
 
-def permissions_of(one: Bench) -> Process:
-    return one.processes["permissions"]
-
-
 @pytest.mark.guarantee("R-3", "R-6", "P-9", tried="a prompt answered every way, and taken back")
 async def test_a_secret_is_asked_about_remembered_taken_back_and_forgotten(tmp_path: Path) -> None:
     guest = Guest()

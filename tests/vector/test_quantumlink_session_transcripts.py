@@ -108,10 +108,6 @@ DISCONNECTED = {"e": "status", "status": "Disconnected"}
 DROPPED = {"e": "dropped"}
 
 
-def _reset_words(stream_id: int, by: str, half: str, code: int) -> dict[str, Any]:
-    return {"c": "reset", "id": stream_id, "by": by, "half": half, "code": code}
-
-
 def _finished_words(stream_id: int) -> dict[str, Any]:
     return {"c": "outbound_finished", "id": stream_id}
 

@@ -18,7 +18,7 @@ import cbor2
 from tests.e2e.hostile.raw import DATA, SCRATCH, number, syscall
 from tests.e2e.hostile.wire import Control, Wire, header
 
-from primegap.keyos.channel import ALL_SEALS, seal_object
+from primegap.keyos.channel import seal_object
 from primegap.keyos.frame import HEADER, Frame, Kind, encode_frame
 
 if TYPE_CHECKING:
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 MIB: Final = 1 << 20
 COUNTED: Final = "attempts"
-ALL_SEALED: Final = ALL_SEALS
 
 
 class Siege:
