@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import IO, Any, Final
 
 import pytest
+from tests.stored_seed import PIN
 from typing_extensions import override
 
 from primegap.device.panel.automation import Automation
@@ -44,7 +45,6 @@ from primegap.quantumlink.session import LinkConfig, LinkEngine
 from primegap.radio.chip_memory import HEADER_BYTES
 from primegap.radio.firmware import bundled_image
 
-PIN: Final = "271828"
 CRASHED: Final = 70
 KILLED: Final = -9
 Entry = Callable[[Process], Awaitable[None]]

@@ -12,9 +12,10 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 from tests.e2e.sandbox_support import children
+from tests.stored_seed import PIN
 
 from primegap.device.client import AutomationClient, AutomationClientError
 from primegap.device.launcher import (
@@ -23,12 +24,8 @@ from primegap.device.launcher import (
     prepare_data_directory,
     start_device,
 )
-from primegap.keyos.security.vault import SoftwareVault
 
 T = TypeVar("T")
-
-PIN: Final = "271828"
-ENTROPY: Final = bytes(range(16))
 
 
 def eventually(check: Callable[[], T | None], timeout_s: float = 20) -> T:
@@ -42,15 +39,6 @@ def eventually(check: Callable[[], T | None], timeout_s: float = 20) -> T:
             return found
         assert time.monotonic() < end, "it did not come"
         time.sleep(0.02)
-
-
-def store_seed(data: Path, *, pin: str = PIN, entropy: bytes = ENTROPY) -> SoftwareVault:
-    """Give a device a seed as if it had been set up long ago."""
-    folder = data / "security"
-    folder.mkdir(parents=True, exist_ok=True)
-    vault = SoftwareVault(folder, rng=os.urandom)
-    vault.seal(pin, bytes(64) + entropy)
-    return vault
 
 
 class Running:

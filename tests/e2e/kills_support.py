@@ -21,16 +21,14 @@ from random import Random
 from typing import Any, Final
 
 from tests.e2e.walking_support import role_processes
+from tests.stored_seed import PIN, store_seed
 
 from primegap.demo.shop import new_address
 from primegap.device.air import StartedAir, start_air
 from primegap.device.client import AutomationClient, AutomationClientError
 from primegap.device.launcher import DeviceSettings, StartedDevice, start_device
-from primegap.keyos.security.vault import SoftwareVault
 from primegap.regtest import call_control
 
-PIN: Final = "271828"
-ENTROPY: Final = bytes(range(16))
 AMOUNT: Final = "0.001"
 OF_THE_DEVICE: Final = ("core", "security", "ui", "panel", "link", "bitcoin", "radio")
 AROUND_IT: Final = ("air", "companion", "chain")
@@ -183,9 +181,7 @@ class House:
     def _give_seed(self) -> None:
         """Set the device up as if that had been done long ago."""
         self.end_device()
-        folder = self.folder / "device" / "security"
-        folder.mkdir(exist_ok=True)
-        SoftwareVault(folder, rng=os.urandom).seal(PIN, bytes(64) + ENTROPY)
+        store_seed(self.folder / "device")
         self.start_device()
 
     # -- processes ------------------------------------------------------------------------------

@@ -9,14 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.e2e.device_support import (
-    Running,
-    device,
-    eventually,
-    make_data_directory,
-    store_seed,
-    unlock,
-)
+from tests.e2e.device_support import Running, device, eventually, make_data_directory, unlock
+from tests.stored_seed import store_seed
 
 from primegap.apps.authenticator.otp import parse_uri_untrusted
 from primegap.demo.pictures import qr_picture

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.e2e.device_support import Running, device, eventually, make_data_directory, store_seed
+from tests.e2e.device_support import Running, device, eventually, make_data_directory
 from tests.e2e.device_support import unlock as enter_pin
+from tests.stored_seed import store_seed
 
 from primegap.device.air import StartedAir, start_air
 from primegap.device.chip_supply import FIRMWARE_HEADER, FUSES, chip_supply

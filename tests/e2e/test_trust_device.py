@@ -14,17 +14,9 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from tests.e2e.device_support import (
-    ENTROPY,
-    PIN,
-    Running,
-    device,
-    eventually,
-    make_data_directory,
-    store_seed,
-    unlock,
-)
+from tests.e2e.device_support import Running, device, eventually, make_data_directory, unlock
 from tests.guarantees.other_hands import in_other_hands
+from tests.stored_seed import ENTROPY, PIN, store_seed
 
 from primegap.device.client import AutomationClientError
 from primegap.keyos.security.sealing import MAX_ATTEMPTS

@@ -20,8 +20,9 @@ from typing import Any, Final
 import cbor2
 import pytest
 import pytest_asyncio
-from tests.e2e.kills_support import PIN, House
+from tests.e2e.kills_support import House
 from tests.e2e.walking_support import role_processes
+from tests.stored_seed import PIN
 
 from primegap.bitcoin.psbt import parse_psbt_untrusted
 from primegap.btp import Chunker

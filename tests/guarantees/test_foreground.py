@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from pathlib import Path
 
 import pytest
-from tests.trust_bench import PIN, bench, quick_hand, quick_pin
+from tests.stored_seed import store_seed
+from tests.trust_bench import bench, quick_hand, quick_pin
 
 from primegap.demo.pictures import qr_picture
 from primegap.keyos.api import camera, ui
 from primegap.keyos.errors import RequestError
-from primegap.keyos.security.vault import SoftwareVault
 
 __all__ = ["quick_hand", "quick_pin"]
 
@@ -22,8 +21,7 @@ __all__ = ["quick_hand", "quick_pin"]
     "U-3", tried="an app in the background that asks the camera for what it sees"
 )
 async def test_an_app_in_the_background_gets_no_picture(tmp_path: Path) -> None:
-    (tmp_path / "security").mkdir(parents=True)
-    SoftwareVault(tmp_path / "security", rng=os.urandom).seal(PIN, bytes(64) + bytes(range(16)))
+    store_seed(tmp_path)
     async with bench(tmp_path, puppets=("authenticator",)) as device:
         await device.unlock()
         await device.wait("home")

@@ -8,16 +8,10 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from tests.e2e.device_support import (
-    ENTROPY,
-    device,
-    eventually,
-    make_data_directory,
-    store_seed,
-    unlock,
-)
+from tests.e2e.device_support import device, eventually, make_data_directory, unlock
 from tests.guarantees.other_hands import PACKAGE, in_other_hands
 from tests.guarantees.plugin import Attempted
+from tests.stored_seed import ENTROPY, store_seed
 
 from primegap.keyos.core.builtin import builtin_table
 from primegap.keyos.security.derivation import app_seed

@@ -15,17 +15,10 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from tests.e2e.device_support import (
-    ENTROPY,
-    PIN,
-    Running,
-    device,
-    eventually,
-    make_data_directory,
-    store_seed,
-)
+from tests.e2e.device_support import Running, device, eventually, make_data_directory
 from tests.guarantees.canaries import of_link
 from tests.guarantees.plugin import Attempted
+from tests.stored_seed import ENTROPY, PIN, store_seed
 
 from primegap.device.air import start_air
 from primegap.device.client import AutomationClientError

@@ -9,17 +9,11 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from tests.e2e.device_support import (
-    Running,
-    device,
-    eventually,
-    make_data_directory,
-    store_seed,
-    unlock,
-)
+from tests.e2e.device_support import Running, device, eventually, make_data_directory, unlock
 from tests.e2e.sandbox_support import status_of
 from tests.guarantees.canaries import PAGE, Canary, files, memory, of_link, of_seed, search
 from tests.guarantees.plugin import Attempted
+from tests.stored_seed import store_seed
 
 from primegap.device.air import start_air
 from primegap.keyos.core.builtin import builtin_table

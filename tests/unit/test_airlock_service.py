@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.trust_bench import PIN, bench, quick_pin
+from tests.stored_seed import PIN, store_seed
+from tests.trust_bench import bench, quick_pin
 
 from primegap.keyos.airlock.service import IMAGE, MAX_FILE_BYTES, AirlockService
 from primegap.keyos.api import airlock as api
@@ -18,7 +19,6 @@ from primegap.keyos.api import security
 from primegap.keyos.core.builtin import builtin_table
 from primegap.keyos.errors import RequestError, Status
 from primegap.keyos.frame import Caller, Trust
-from primegap.keyos.security.vault import SoftwareVault
 
 __all__ = ["quick_pin"]
 
@@ -34,8 +34,7 @@ def test_every_message_of_the_card_is_granted_by_the_person() -> None:
 
 @pytest.mark.usefixtures("quick_pin")
 async def test_an_app_works_on_the_card_while_the_device_is_unlocked(tmp_path: Path) -> None:
-    (tmp_path / "security").mkdir()
-    SoftwareVault(tmp_path / "security", rng=os.urandom).seal(PIN, bytes(80))
+    store_seed(tmp_path)
     async with bench(tmp_path, puppets=("ui", "airlock")) as device:
         ui = await device.puppet("ui")
         device.start("airlock")

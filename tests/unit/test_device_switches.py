@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.trust_bench import PIN, Bench, bench, quick_hand, quick_pin
+from tests.stored_seed import ENTROPY, PIN, store_seed
+from tests.trust_bench import Bench, bench, quick_hand, quick_pin
 
 from primegap.keyos.airlock.fat import Card
 from primegap.keyos.airlock.service import IMAGE
@@ -21,21 +22,12 @@ from primegap.keyos.core.switches import CARRIERS, FILE, Switches
 from primegap.keyos.errors import RequestError, Status
 from primegap.keyos.manifest.schema import SWITCHES
 from primegap.keyos.security.sealing import MAX_ATTEMPTS
-from primegap.keyos.security.vault import SoftwareVault
 from primegap.keyos.ui.preferences import AUTO_LOCK_CHOICES_S, Preferences, load_preferences
 
 __all__ = ["quick_hand", "quick_pin"]
 pytestmark = pytest.mark.usefixtures("quick_pin", "quick_hand")
 
-ENTROPY = bytes(range(16))
 NEW_PIN = "314159"
-
-
-def stored(folder: Path) -> SoftwareVault:
-    (folder / "security").mkdir(parents=True, exist_ok=True)
-    vault = SoftwareVault(folder / "security", rng=os.urandom)
-    vault.seal(PIN, bytes(64) + ENTROPY)
-    return vault
 
 
 # -- the choice itself ---------------------------------------------------------------------------
@@ -87,7 +79,7 @@ def test_only_the_trusted_screen_turns_switches() -> None:
 
 @pytest.fixture
 async def device(tmp_path: Path) -> AsyncIterator[Bench]:
-    stored(tmp_path)
+    store_seed(tmp_path)
     async with bench(tmp_path) as running:
         await running.unlock()
         await running.wait("home")
@@ -106,7 +98,7 @@ async def until(check: Any) -> None:
 
 @pytest.mark.guarantee("L-7", tried="the air gap turned on and off on the screen, and a restart")
 async def test_the_air_gap_ends_the_radio_and_holds(tmp_path: Path) -> None:
-    stored(tmp_path)
+    store_seed(tmp_path)
     async with bench(tmp_path) as device:
         await device.unlock()
         await device.press("security")
@@ -148,7 +140,7 @@ async def test_a_gap_that_cannot_be_written_down_is_closed_all_the_same(
 ) -> None:
     from primegap.files import StorageFullError
 
-    stored(tmp_path)
+    store_seed(tmp_path)
     async with bench(tmp_path, puppets=("ui",)) as device:
         ui = await device.puppet("ui")
 
@@ -267,7 +259,7 @@ async def test_it_locks_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(
         "primegap.keyos.ui.service.load_preferences", lambda folder: Preferences(auto_lock_s=2)
     )
-    stored(tmp_path)
+    store_seed(tmp_path)
     async with bench(tmp_path) as device:
         await device.unlock()
         await device.wait("home")
@@ -315,7 +307,7 @@ async def test_the_card_is_looked_at_and_cleared(device: Bench, tmp_path: Path) 
 
 @pytest.mark.guarantee("U-12", tried="the beginnings of two PINs typed at the lock")
 async def test_the_lock_shows_words_that_only_this_device_knows(tmp_path: Path) -> None:
-    stored(tmp_path)
+    store_seed(tmp_path)
 
     def shown(device: Bench) -> str:
         return str(device.shown()["items"][0]["text"]).partition(": ")[2]
@@ -339,7 +331,7 @@ async def test_the_lock_shows_words_that_only_this_device_knows(tmp_path: Path) 
 
 
 async def test_the_words_are_refused_while_locked(tmp_path: Path) -> None:
-    vault = stored(tmp_path)
+    vault = store_seed(tmp_path)
     async with bench(tmp_path, puppets=("ui",)) as device:
         ui = await device.puppet("ui")
         for request in (security.RevealWords(PIN), security.ChangePin(PIN, NEW_PIN)):

@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.power_cuts import Disk, PowerCut
-from tests.trust_bench import PIN, Bench, bench, quick_pin
+from tests.stored_seed import PIN, store_seed
+from tests.trust_bench import Bench, bench, quick_pin
 
 from primegap.keyos.api import security, storage
 from primegap.keyos.errors import RequestError, Status
@@ -231,8 +232,7 @@ async def refused(call: Any) -> Status:
 )
 @pytest.mark.usefixtures("quick_pin")
 async def test_each_app_has_its_own_files_and_none_while_locked(tmp_path: Path) -> None:
-    (tmp_path / "security").mkdir()
-    SoftwareVault(tmp_path / "security", rng=os.urandom).seal(PIN, bytes(80))
+    store_seed(tmp_path)
     async with bench(tmp_path, puppets=("ui", "storage")) as device:
         ui, apps = await start(device)
         for request in (
@@ -288,8 +288,7 @@ async def test_erased_apps_and_erased_seeds_leave_nothing(tmp_path: Path) -> Non
 
 @pytest.mark.usefixtures("quick_pin")
 async def test_apps_write_at_the_same_time_and_in_order(tmp_path: Path) -> None:
-    (tmp_path / "security").mkdir()
-    SoftwareVault(tmp_path / "security", rng=os.urandom).seal(PIN, bytes(80))
+    store_seed(tmp_path)
     async with bench(tmp_path, puppets=("ui", "storage")) as device:
         ui, apps = await start(device)
         await ui.call(security.Login(PIN))

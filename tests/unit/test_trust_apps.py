@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
-import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.trust_bench import PIN, Bench, bench, quick_hand, quick_pin
+from tests.stored_seed import store_seed
+from tests.trust_bench import Bench, bench, quick_hand, quick_pin
 
 from primegap.apps.authenticator.otp import parse_uri_untrusted
 from primegap.demo.pictures import qr_picture
@@ -19,7 +19,6 @@ from primegap.keyos.api.settings import DeviceTime, GetTime
 from primegap.keyos.core.router import Action, Router
 from primegap.keyos.errors import ChannelBrokenError, RequestError, Status
 from primegap.keyos.frame import Frame, Kind
-from primegap.keyos.security.vault import SoftwareVault
 
 __all__ = ["quick_hand", "quick_pin"]
 pytestmark = pytest.mark.usefixtures("quick_pin", "quick_hand")
@@ -30,8 +29,7 @@ COUNTED = "otpauth://hotp/Bank:me?secret=JBSWY3DPEHPK3PXPJBSWY3DP&counter=3"
 
 @pytest.fixture
 async def device(tmp_path: Path) -> AsyncIterator[Bench]:
-    (tmp_path / "security").mkdir(parents=True)
-    SoftwareVault(tmp_path / "security", rng=os.urandom).seal(PIN, bytes(64) + bytes(range(16)))
+    store_seed(tmp_path)
     async with bench(tmp_path) as running:
         await running.unlock()
         await running.wait("home")

@@ -13,7 +13,8 @@ from typing import Any, Final
 
 import pytest
 from PIL import Image
-from tests.trust_bench import PIN, Bench, bench, quick_hand, quick_pin
+from tests.stored_seed import store_seed
+from tests.trust_bench import Bench, bench, quick_hand, quick_pin
 
 from primegap.airgap import UrEncoder
 from primegap.demo.pictures import qr_picture
@@ -22,20 +23,14 @@ from primegap.keyos.api import camera, core
 from primegap.keyos.errors import RequestError, Status
 from primegap.keyos.messages import Message
 from primegap.keyos.process import Process
-from primegap.keyos.security.vault import SoftwareVault
 
 __all__ = ["quick_hand", "quick_pin"]
 pytestmark = pytest.mark.usefixtures("quick_pin", "quick_hand")
 
 
-def stored(folder: Path) -> None:
-    (folder / "security").mkdir(parents=True)
-    SoftwareVault(folder / "security", rng=os.urandom).seal(PIN, bytes(64) + bytes(range(16)))
-
-
 @pytest.fixture
 async def device(tmp_path: Path) -> AsyncIterator[Bench]:
-    stored(tmp_path)
+    store_seed(tmp_path)
     async with bench(tmp_path) as running:
         await running.unlock()
         await running.press("app:bitcoin")
@@ -122,7 +117,7 @@ class Liar:
 
 
 async def test_no_answer_of_the_camera_stops_the_app(tmp_path: Path) -> None:
-    stored(tmp_path)
+    store_seed(tmp_path)
     async with bench(tmp_path, puppets=("camera",)) as device:
         liar = Liar(await device.puppet("camera"))
         await device.unlock()

@@ -13,8 +13,8 @@ import bdkpython as bdk
 import cbor2
 import pytest
 from tests.bitcoin_kit import STRANGER, Wallet, make_wallet
+from tests.stored_seed import ENTROPY, PIN, store_seed
 from tests.trust_bench import (
-    PIN,
     Bench,
     Phone,
     Radio,
@@ -33,7 +33,6 @@ from primegap.keyos.errors import KeyosError, RequestError, Status
 from primegap.keyos.link import store as link_store
 from primegap.keyos.process import Process
 from primegap.keyos.security.sealing import MAX_ATTEMPTS
-from primegap.keyos.security.vault import SoftwareVault
 from primegap.keyos.storage import SealedFile
 from primegap.quantumlink import PairingLink, PairingToken
 from primegap.quantumlink.aio.errors import PeerResetError, SessionEndedError
@@ -48,21 +47,13 @@ from primegap.quantumlink.rpc import AppId, AppRouteKey
 __all__ = ["quick_hand", "quick_pin", "radio"]
 pytestmark = pytest.mark.usefixtures("quick_pin", "quick_hand")
 
-ENTROPY: Final = bytes(range(16))
 BITCOIN: Final = AppId(bytes.fromhex("426974636f696e2057616c6c65740000"))
-
-
-def stored(folder: Path) -> SoftwareVault:
-    (folder / "security").mkdir(exist_ok=True)
-    vault = SoftwareVault(folder / "security", rng=os.urandom)
-    vault.seal(PIN, bytes(64) + ENTROPY)
-    return vault
 
 
 @pytest.fixture
 async def device(tmp_path: Path, radio: Radio) -> AsyncIterator[Bench]:
     del radio
-    stored(tmp_path)
+    store_seed(tmp_path)
     async with bench(tmp_path) as running:
         await running.unlock()
         await linked(running)
@@ -546,7 +537,7 @@ async def test_a_companion_without_manners_can_be_unpaired(
 async def hollow(tmp_path: Path, radio: Radio) -> AsyncIterator[Bench]:
     """A device whose Bitcoin app is played by the test."""
     del radio
-    stored(tmp_path)
+    store_seed(tmp_path)
     async with bench(tmp_path, puppets=("bitcoin",)) as running:
         await running.unlock()
         await linked(running)
@@ -650,7 +641,7 @@ async def test_calls_without_end_wait_in_the_companion(hollow: Bench, radio: Rad
 async def test_state_that_cannot_be_read_means_nobody_is_paired_and_nothing_shared(
     tmp_path: Path, radio: Radio, content: bytes | None
 ) -> None:
-    stored(tmp_path)
+    store_seed(tmp_path)
     for role, name in (("link", "link"), ("bitcoin", "state")):
         (tmp_path / role).mkdir()
         path = tmp_path / role / name
@@ -672,7 +663,7 @@ async def test_state_that_cannot_be_read_means_nobody_is_paired_and_nothing_shar
 async def test_storage_that_fails_is_said_and_tried_again(
     tmp_path: Path, radio: Radio, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stored(tmp_path)
+    store_seed(tmp_path)
     (tmp_path / "link").mkdir()
     (tmp_path / "link/link").mkdir()
     monkeypatch.setattr("primegap.keyos.storage.state.RETRY_S", 0.1)
@@ -691,7 +682,7 @@ async def test_storage_that_fails_is_said_and_tried_again(
 @pytest.mark.guarantee("L-5", "S-9", tried="another seed after an erased one")
 async def test_nothing_of_an_erased_seed_lives_on(tmp_path: Path, radio: Radio) -> None:
     """Erased by wrong PINs while apps and link run: the next seed has other addresses and peers."""
-    vault = stored(tmp_path)
+    vault = store_seed(tmp_path)
     async with bench(tmp_path) as device:
         await device.unlock()
         await linked(device)
@@ -722,7 +713,7 @@ async def test_nothing_of_an_erased_seed_lives_on(tmp_path: Path, radio: Radio) 
 
 
 async def test_another_network_is_another_account(tmp_path: Path, radio: Radio) -> None:
-    stored(tmp_path)
+    store_seed(tmp_path)
     phone = Phone(radio)
     async with bench(tmp_path) as device:
         await device.unlock()

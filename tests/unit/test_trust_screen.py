@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import os
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -12,14 +11,14 @@ from typing import Any, Final
 
 import cbor2
 import pytest
-from tests.trust_bench import PIN, Bench, bench, quick_pin
+from tests.stored_seed import PIN, store_seed
+from tests.trust_bench import Bench, bench, quick_pin
 
 from primegap.keyos.api import link, security, ui
 from primegap.keyos.api.panel import Touch
 from primegap.keyos.errors import RequestError, Status
 from primegap.keyos.messages import Empty, Request
 from primegap.keyos.process import Process
-from primegap.keyos.security.vault import SoftwareVault
 from primegap.keyos.ui.canonical import encode_screen, screen_digest
 from primegap.keyos.ui.screen import (
     Banner,
@@ -53,8 +52,7 @@ PLAIN: Final = Screen(id="plain", title="Hello", buttons=(Button("ok", "OK"),))
 @pytest.fixture
 async def device(tmp_path: Path) -> AsyncIterator[Bench]:
     """A device that was set up long ago, locked, with hostile app and link."""
-    (tmp_path / "security").mkdir()
-    SoftwareVault(tmp_path / "security", rng=os.urandom).seal(PIN, bytes(64) + bytes(range(16)))
+    store_seed(tmp_path)
     async with bench(tmp_path, puppets=("bitcoin", "link")) as running:
         yield running
         assert running.alive, running.journal.text

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.trust_bench import PIN, Bench, bench, quick_pin
+from tests.stored_seed import PIN, store_seed
+from tests.trust_bench import Bench, bench, quick_pin
 
 from primegap.device.errors import DataDirectoryError
 from primegap.device.launcher import prepare_data_directory
@@ -24,17 +25,8 @@ from primegap.keyos.security.vault import SoftwareVault
 __all__ = ["quick_pin"]
 pytestmark = pytest.mark.usefixtures("quick_pin")
 
-ENTROPY = bytes(range(16))
 CONTENT = bytes(range(32))
 CONFIRMATION = bytes(range(16))
-
-
-def stored(folder: Path) -> SoftwareVault:
-    """Store a seed, as a device that was set up long ago has one."""
-    (folder / "security").mkdir(parents=True, exist_ok=True)
-    vault = SoftwareVault(folder / "security", rng=os.urandom)
-    vault.seal(PIN, bytes(64) + ENTROPY)
-    return vault
 
 
 async def screen_of(device: Bench) -> Process:
@@ -54,7 +46,7 @@ async def refusal(call: Any) -> RequestError:
 async def test_requests_that_are_taken_back_cost_an_attempt_each(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    vault = stored(tmp_path)
+    vault = store_seed(tmp_path)
     looked_at = 0
     unseal = vault_module._unseal
 
@@ -83,7 +75,7 @@ async def test_requests_that_are_taken_back_cost_an_attempt_each(
 
 @pytest.mark.guarantee("S-4", tried="guesses in parallel")
 async def test_many_guesses_at_once_are_counted_one_by_one(tmp_path: Path) -> None:
-    vault = stored(tmp_path)
+    vault = store_seed(tmp_path)
     async with bench(tmp_path, puppets=("ui",)) as device:
         ui = await screen_of(device)
         calls = [ui.call(security.Login(f"00000{n}"), security.SecurityState) for n in range(10)]
@@ -97,7 +89,7 @@ async def test_many_guesses_at_once_are_counted_one_by_one(tmp_path: Path) -> No
 
 @pytest.mark.guarantee("S-3", "U-8", tried="a lock that overtakes a login")
 async def test_a_lock_that_comes_during_a_login_wins(tmp_path: Path) -> None:
-    stored(tmp_path)
+    store_seed(tmp_path)
     async with bench(tmp_path, puppets=("ui",)) as device:
         ui = await screen_of(device)
         await ui.call(security.GetState())  # opens the connection: the next two keep their order
@@ -168,7 +160,7 @@ async def test_only_digits_of_dice_and_known_lengths_make_a_seed(tmp_path: Path)
 async def test_a_confirmation_opens_one_key_once_for_one_process_and_content(
     tmp_path: Path,
 ) -> None:
-    stored(tmp_path)
+    store_seed(tmp_path)
     async with bench(tmp_path, puppets=("ui", "bitcoin")) as device:
         ui = await screen_of(device)
         device.start("bitcoin")
@@ -229,7 +221,7 @@ async def test_a_confirmation_opens_one_key_once_for_one_process_and_content(
 async def test_what_waits_for_the_unlock_waits_and_nothing_is_served_after_a_lock(
     tmp_path: Path,
 ) -> None:
-    stored(tmp_path)
+    store_seed(tmp_path)
     async with bench(tmp_path, puppets=("ui", "bitcoin")) as device:
         ui = await screen_of(device)
         device.start("bitcoin")
@@ -257,7 +249,7 @@ async def test_what_waits_for_the_unlock_waits_and_nothing_is_served_after_a_loc
 
 
 async def test_an_app_may_send_the_screens_messages_to_nobody(tmp_path: Path) -> None:
-    stored(tmp_path)
+    store_seed(tmp_path)
     async with bench(tmp_path, puppets=("ui", "bitcoin")) as device:
         await screen_of(device)
         device.start("bitcoin")
@@ -301,7 +293,7 @@ def as_directory(path: Path) -> None:
 async def test_damaged_files_open_nothing_and_stop_nothing(
     tmp_path: Path, name: str, damage: Any
 ) -> None:
-    stored(tmp_path)
+    store_seed(tmp_path)
     damage(tmp_path / "security" / name)
     async with bench(tmp_path, puppets=("ui",)) as device:
         ui = await screen_of(device)
