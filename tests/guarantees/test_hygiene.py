@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import ast
 import copy
+import functools
 import os
 import pickle
 import re
 import tomllib
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import pytest
 from tests.e2e.device_support import Running
@@ -53,20 +53,33 @@ DYNAMIC: Final = {"eval", "exec", "compile", "__import__", "execfile"}
 OTHER_CHANCE: Final = {"uuid", "numpy.random", "cryptography.hazmat.primitives.twofactor"}
 
 
-def sources() -> Iterator[tuple[str, ast.Module]]:
+class Source(NamedTuple):
+    """What a file of the source names."""
+
+    name: str
+    imported: set[str]
+    "Modules, and whatever is taken from them."
+    called: set[str]
+
+
+@functools.cache
+def sources() -> list[Source]:
+    """Read every file that may run on a device, once."""
+    found = []
     for path in sorted(SOURCE.rglob("*.py")):
         name = str(path.relative_to(SOURCE))
-        if not name.startswith(OUTSIDE):
-            yield name, ast.parse(path.read_text(encoding="utf-8"))
-
-
-def imported(tree: ast.Module) -> set[str]:
-    found = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+        if name.startswith(OUTSIDE):
+            continue
+        source = Source(name, set(), set())
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                source.imported.update(alias.name for alias in node.names)
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                names = (f"{node.module}.{alias.name}" for alias in node.names)
+                source.imported.update((node.module, *names))
+            elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+                source.called.add(node.func.id)
+        found.append(source)
     return found
 
 
@@ -77,14 +90,8 @@ def uses(modules: set[str], name: str) -> bool:
 @pytest.mark.guarantee("H-3", tried="every source file: no pickle, no eval, no code from data")
 def test_no_code_is_made_of_data(attempted: Attempted) -> None:
     loaders = set()
-    for name, tree in sources():
-        modules = imported(tree)
+    for name, modules, called in sources():
         assert not [module for module in NEVER if uses(modules, module)], name
-        called = {
-            node.func.id
-            for node in ast.walk(tree)
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
-        }
         assert not called & DYNAMIC, name
         assert not uses(modules, "ctypes") or name.startswith(NATIVE), name
         if uses(modules, "importlib") and modules & {"importlib", "importlib.util"}:
@@ -98,17 +105,16 @@ def test_no_code_is_made_of_data(attempted: Attempted) -> None:
 @pytest.mark.guarantee("H-5", tried="every source file: no generator but the kernel's")
 def test_randomness_comes_from_the_kernel(attempted: Attempted) -> None:
     users = set()
-    for name, tree in sources():
-        modules = imported(tree)
+    for name, modules, _ in sources():
         assert not [module for module in OTHER_CHANCE if uses(modules, module)], name
         if uses(modules, "random"):
             users.add(name)
         attempted(1)
     assert users == set(CHANCE)
     # None of them is reached from what makes keys.
-    for name, tree in sources():
+    for name, modules, _ in sources():
         if name.startswith(("keyos/security", "bitcoin/", "keyos/storage")):
-            assert not {m for m in imported(tree) if m.startswith("primegap.quantumlink.aio")}, name
+            assert not {m for m in modules if m.startswith("primegap.quantumlink.aio")}, name
 
 
 @pytest.mark.guarantee("H-7", tried="every line of the lock files, against what the package needs")
