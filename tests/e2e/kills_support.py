@@ -20,6 +20,8 @@ from pathlib import Path
 from random import Random
 from typing import Any, Final
 
+from tests.e2e.device_support import make_data_directory
+from tests.e2e.sandbox_support import is_alive
 from tests.e2e.walking_support import role_processes
 from tests.stored_seed import PIN, store_seed
 
@@ -163,9 +165,11 @@ class House:
             started.callback(self.end_chain)
             self.start_air()
             started.callback(self._end_air)
+            # Set up as if that had been done long ago.
+            make_data_directory(self.folder / "device")
+            store_seed(self.folder / "device")
             self.start_device()
             started.callback(self.end_device)
-            self._give_seed()
             self.person.start()
             started.callback(self._dismiss_person)
             self._closing = started.pop_all()
@@ -177,12 +181,6 @@ class House:
     def _dismiss_person(self) -> None:
         self.person.leave.set()
         self.person.join(RECOVERY_S)
-
-    def _give_seed(self) -> None:
-        """Set the device up as if that had been done long ago."""
-        self.end_device()
-        store_seed(self.folder / "device")
-        self.start_device()
 
     # -- processes ------------------------------------------------------------------------------
 
@@ -243,7 +241,7 @@ class House:
         self._reader.join(REAPING_S)
         self.device.events.close()
         deadline = time.monotonic() + REAPING_S
-        while left := [pid for pid in self.pids if _runs(pid)]:
+        while left := [pid for pid in self.pids if is_alive(pid)]:
             if time.monotonic() > deadline:
                 raise FailureError(f"processes outlive the device: {left}")
             time.sleep(0.05)
@@ -499,12 +497,3 @@ class House:
         self.person.wants = "unpair"
         self._wait_home("pair")
         self.person.wants = ""
-
-
-def _runs(pid: int) -> bool:
-    """Whether a process is there and not merely unburied."""
-    try:
-        text = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return False
-    return text.rpartition(")")[2].split()[0] not in ("Z", "X")
