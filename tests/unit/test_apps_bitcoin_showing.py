@@ -19,14 +19,14 @@ from primegap.airgap import (
 from primegap.apps.bitcoin import screens
 from primegap.apps.bitcoin.showing import fitting, show_signed
 from primegap.apps.bitcoin.store import Memory
-from primegap.keyos.storage import SealedFile
+from primegap.keyos.client import AppScreen, SealedFile
 from primegap.keyos.ui.screen import Qr, Screen
 
 PSBT = b"psbt\xff" + bytes(range(256)) * 8 + b"\0"
 UR = Dialect(Container.UR, "crypto-psbt")
 
 
-class Person:
+class Person(AppScreen):
     """Presses buttons in order: the next one once a screen was on the display for a while."""
 
     def __init__(self, *presses: str, frames: int = 3) -> None:
@@ -62,7 +62,7 @@ def texts(shown: list[Screen]) -> list[str]:
 
 async def test_it_is_shown_until_the_person_is_done(memory: Memory) -> None:
     person = Person("done", frames=12)
-    await show_signed(PSBT, UR, memory, person.present, person.update)
+    await show_signed(PSBT, UR, memory, person)
     reader = CodeReader(Expect.PSBT)
     for text in texts(person.shown):
         reader.receive(text)
@@ -74,7 +74,7 @@ async def test_it_is_shown_until_the_person_is_done(memory: Memory) -> None:
 
 async def test_dots_and_time_are_changed_and_remembered(memory: Memory) -> None:
     person = Person("adjust", "dots", "dots", "period", "back", "done")
-    await show_signed(PSBT, UR, memory, person.present, person.update)
+    await show_signed(PSBT, UR, memory, person)
     assert person.presses == []
     again = Memory.load(memory.file)
     assert again.density == memory.density == DENSITIES[4]
@@ -88,7 +88,7 @@ async def test_dots_and_time_are_changed_and_remembered(memory: Memory) -> None:
 async def test_choices_go_round(memory: Memory) -> None:
     presses = ["dots"] * len(DENSITIES) + ["period"] * len(screens.PERIODS)
     person = Person("adjust", *presses, "back", "done")
-    await show_signed(PSBT, UR, memory, person.present, person.update)
+    await show_signed(PSBT, UR, memory, person)
     assert (memory.density, memory.period_ms) == (DEFAULT_DENSITY, 125)
 
 
@@ -96,7 +96,7 @@ async def test_one_symbol_has_nothing_to_adjust(memory: Memory) -> None:
     person = Person("done")
     plain = Dialect(Container.PLAIN, "base64")
     person.frames = 0
-    await show_signed(b"psbt\xff\0", plain, memory, person.present, person.update)
+    await show_signed(b"psbt\xff\0", plain, memory, person)
     (screen,) = person.shown
     assert [button.id for button in screen.buttons] == ["done"]
 

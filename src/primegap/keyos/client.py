@@ -30,7 +30,7 @@ from primegap.keyos.storage import SealedFile, UnreadableError, load_state
 from primegap.keyos.ui.canonical import encode_screen
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     from primegap.keyos.ui.screen import Screen
 
@@ -93,6 +93,15 @@ class AppScreen:
         finally:
             pressed.cancel()
             await asyncio.wait((pressed,))
+
+    async def present_live(self, draw: Callable[[], Awaitable[Screen]], every_s: float) -> str:
+        """Show a screen that is drawn again every so many seconds, until something is pressed."""
+        async with self.presented(await draw()) as pressed:
+            while True:
+                await asyncio.wait((pressed,), timeout=every_s)
+                if pressed.done():
+                    return pressed.result()
+                await self.update(await draw())
 
     async def scan(self, screen: Screen) -> str | None:
         """Show a screen while the camera looks; return the text of the first code it reads.

@@ -93,12 +93,11 @@ class Authenticator:
 
     async def _live(self, draw: Callable[[int], Screen]) -> str:
         """Show a screen that follows the time until something on it is pressed."""
-        async with self._screen.presented(draw(await self._now_ms())) as pressed:
-            while True:
-                await asyncio.wait((pressed,), timeout=TICK_S)
-                if pressed.done():
-                    return pressed.result()
-                await self._screen.update(draw(await self._now_ms()))
+
+        async def now() -> Screen:
+            return draw(await self._now_ms())
+
+        return await self._screen.present_live(now, TICK_S)
 
     async def _add(self) -> None:
         text = await self._screen.scan(screens.scanning())

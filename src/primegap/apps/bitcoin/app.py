@@ -19,8 +19,16 @@ from primegap.bitcoin.errors import BitcoinError
 from primegap.bitcoin.networks import Network
 from primegap.files import StorageError
 from primegap.keyos.api import camera, link, security, ui
-from primegap.keyos.errors import ChannelClosedError, KeyosError, RequestError, Status
-from primegap.keyos.storage import SealedFile, load_state
+from primegap.keyos.client import (
+    AppScreen,
+    ChannelClosedError,
+    KeyosError,
+    RequestError,
+    SealedFile,
+    Status,
+    app_seed,
+    load_state,
+)
 from primegap.keyos.ui.canonical import encode_screen
 from primegap.keyos.ui.errors import ScreenError
 
@@ -30,7 +38,6 @@ if TYPE_CHECKING:
     from primegap.airgap import AirgapError, Received
     from primegap.bitcoin.review_values import Review
     from primegap.keyos.process import Process
-    from primegap.keyos.ui.screen import Screen
 
 ACCOUNT: Final = 0
 ACCOUNT_NAME: Final = "Account 1"
@@ -59,6 +66,7 @@ class BitcoinApp:
 
     def __init__(self, process: Process) -> None:
         self._process = process
+        self._screen = AppScreen(process)
         self._network = Network(process.config["network"])
         self._memory: Memory | None = None
         self._account: Account | None = None
@@ -68,8 +76,7 @@ class BitcoinApp:
 
     async def run(self) -> None:
         """Wait for the first unlock, then serve the person and the companion."""
-        seed = await self._process.call(security.GetAppSeed(), security.AppSeed)
-        file = SealedFile(self._process.data, "state", seed.seed)
+        file = SealedFile(self._process.data, "state", await app_seed(self._process))
         self._memory = await load_state(file, Memory.load, log=self._process.log)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._serve_person())
@@ -91,21 +98,12 @@ class BitcoinApp:
             self._key = key
         return self._account, self._memory
 
-    # -- screen ---------------------------------------------------------------------------------
-
-    async def _present(self, screen: Screen) -> str:
-        pressed = await self._process.call(ui.Present(encode_screen(screen)), ui.Pressed)
-        return pressed.action
-
-    async def _update(self, screen: Screen) -> None:
-        await self._process.call(ui.Update(encode_screen(screen)))
-
     # -- the person -----------------------------------------------------------------------------
 
     async def _serve_person(self) -> None:
         while True:
             try:
-                await self._process.call(ui.WaitOpened())
+                await self._screen.opened()
                 await self._menu()
             except KeyosError as error:
                 self._process.log(f"screen: {error}")
@@ -115,16 +113,15 @@ class BitcoinApp:
         try:
             account, _ = await self._open_account()
             while True:
-                choice = await self._present(screens.menu(account))
+                choice = await self._screen.present(screens.menu(account))
                 if choice not in {screens.RECEIVE, screens.CHECK, screens.SIGN}:
                     return
                 try:
                     await self._do(choice, account)
                 except KeyosError as error:  # the camera restarts, say
-                    await self._present(screens.problem("That did not work", _hint(error)))
+                    await self._screen.present(screens.problem("That did not work", _hint(error)))
         finally:
-            with contextlib.suppress(KeyosError):
-                await self._process.call(ui.Close())
+            await self._screen.close()
 
     async def _do(self, choice: str, account: Account) -> None:
         match choice:
@@ -139,36 +136,26 @@ class BitcoinApp:
         index = 0
         while True:
             address = account.address(Keychain.EXTERNAL, index)
-            if await self._present(screens.receive(account, address, index)) != screens.NEXT:
+            if await self._screen.present(screens.receive(account, address, index)) != screens.NEXT:
                 return
             index += 1
 
     async def _check_address(self, account: Account) -> None:
-        text = await self._scan_once("Check an address", "Hold the address’s QR code up.")
+        title, hint = "Check an address", "Hold the address’s QR code up."
+        text = await self._screen.scan(screens.scanning(title, hint, None))
         if text is None:
             return
         try:
             match = account.find_address(text)
         except BitcoinError as error:
-            await self._present(screens.problem("Not an address", error.hint))
+            await self._screen.present(screens.problem("Not an address", error.hint))
             return
         if match is None:
-            await self._present(screens.address_foreign(text))
+            await self._screen.present(screens.address_foreign(text))
             return
         chain = "receive" if match.keychain is Keychain.EXTERNAL else "change"
         address = account.address(match.keychain, match.index)
-        await self._present(screens.address_ours(account, address, chain, match.index))
-
-    async def _scan_once(self, title: str, text: str) -> str | None:
-        """Return the text of the first code, or None when the person cancelled."""
-        leaving = asyncio.ensure_future(self._present(screens.scanning(title, text, None)))
-        seeing = asyncio.ensure_future(self._process.call(camera.NextCode(), camera.Code))
-        try:
-            await asyncio.wait((leaving, seeing), return_when=asyncio.FIRST_COMPLETED)
-            return seeing.result().text if seeing.done() else None
-        finally:
-            leaving.cancel()
-            seeing.cancel()
+        await self._screen.present(screens.address_ours(account, address, chain, match.index))
 
     async def _sign_by_qr(self, account: Account) -> None:
         from primegap.airgap import AirgapError, TooLargeForQrError
@@ -182,13 +169,13 @@ class BitcoinApp:
         except RejectedError:
             return
         except (BitcoinError, AirgapError, KeyosError) as error:
-            await self._present(screens.problem("Not signed", _hint(error)))
+            await self._screen.present(screens.problem("Not signed", _hint(error)))
             return
         assert self._memory is not None
         try:
-            await show_signed(signed, request.dialect, self._memory, self._present, self._update)
+            await show_signed(signed, request.dialect, self._memory, self._screen)
         except (TooLargeForQrError, StorageError) as error:
-            await self._present(screens.problem("Signed, not shown", error.hint))
+            await self._screen.present(screens.problem("Signed, not shown", error.hint))
 
     async def _scan_psbt(self) -> Received | None:
         """Read a PSBT in any dialect, animated or not; None when the person cancelled.
@@ -200,8 +187,7 @@ class BitcoinApp:
 
         reader = CodeReader(Expect.PSBT)
         title, text = "Sign by QR code", "Hold the animated code up until it is complete."
-        leaving = asyncio.ensure_future(self._present(screens.scanning(title, text, 0.0)))
-        try:
+        async with self._screen.presented(screens.scanning(title, text, 0.0)) as leaving:
             while reader.result is None:
                 seeing = asyncio.ensure_future(self._process.call(camera.NextCode(), camera.Code))
                 try:
@@ -215,10 +201,8 @@ class BitcoinApp:
                 if verdict is FrameVerdict.CORRUPT and type(reader.last_error) is NotAPsbtError:
                     raise reader.last_error  # a whole message, and not one to sign
                 fraction = reader.progress.fraction
-                await self._update(screens.scanning(title, text, fraction))
+                await self._screen.update(screens.scanning(title, text, fraction))
             return reader.result
-        finally:
-            leaving.cancel()
 
     # -- signing --------------------------------------------------------------------------------
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from typing import TYPE_CHECKING, TypeVar
 
@@ -10,14 +9,10 @@ from primegap.airgap import DENSITIES, Animation, Density, TooLargeForQrError
 from primegap.apps.bitcoin import screens
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from primegap.airgap import Dialect
     from primegap.apps.bitcoin.store import Memory
+    from primegap.keyos.client import AppScreen
     from primegap.keyos.ui.screen import Screen
-
-    Present = Callable[[Screen], Awaitable[str]]
-    Update = Callable[[Screen], Awaitable[None]]
 
 
 T = TypeVar("T")
@@ -36,9 +31,7 @@ def fitting(dialect: Dialect, psbt: bytes, wanted: Density) -> tuple[Animation, 
     return Animation.answer(dialect, psbt, densest), densest
 
 
-async def show_signed(
-    psbt: bytes, dialect: Dialect, memory: Memory, present: Present, update: Update
-) -> None:
+async def show_signed(psbt: bytes, dialect: Dialect, memory: Memory, screen: AppScreen) -> None:
     """Show frame after frame until the person is done; density and speed are remembered.
 
     Raises:
@@ -46,11 +39,11 @@ async def show_signed(
     """
     while True:
         animation, density = fitting(dialect, psbt, memory.density)
-        pressed = await _animate(animation, density, memory.period_ms, present, update)
+        pressed = await _animate(animation, density, memory.period_ms, screen)
         if pressed != screens.ADJUST:
             return
         while True:
-            match await present(screens.adjust_qr(density, memory.period_ms)):
+            match await screen.present(screens.adjust_qr(density, memory.period_ms)):
                 case screens.DOTS:
                     density = after(density, DENSITIES)
                     memory.density = density
@@ -67,17 +60,11 @@ def after(value: T, values: tuple[T, ...]) -> T:
 
 
 async def _animate(
-    animation: Animation, density: Density, period_ms: int, present: Present, update: Update
+    animation: Animation, density: Density, period_ms: int, screen: AppScreen
 ) -> str:
-    def frame() -> Screen:
+    async def frame() -> Screen:
         return screens.signed_qr(animation.next_frame(), animation.frames_count, density)
 
-    pressed = asyncio.ensure_future(present(frame()))
-    try:
-        while not pressed.done():
-            await asyncio.wait((pressed,), timeout=period_ms / 1000)
-            if not pressed.done() and animation.frames_count > 1:
-                await update(frame())
-        return pressed.result()
-    finally:
-        pressed.cancel()
+    if animation.frames_count == 1:
+        return await screen.present(await frame())
+    return await screen.present_live(frame, period_ms / 1000)

@@ -124,16 +124,11 @@ class SettingsApp:
     async def _live(self, draw: Callable[[int, int, int], Screen]) -> str:
         """Show a screen with the running clock until something on it is pressed."""
 
-        def now() -> Screen:
+        async def now() -> Screen:
             clock = self._clock
             return draw(self._now_ms(), clock.offset_minutes, clock.correction_s)
 
-        async with self._screen.presented(now()) as pressed:
-            while True:
-                await asyncio.wait((pressed,), timeout=TICK_S)
-                if pressed.done():
-                    return pressed.result()
-                await self._screen.update(now())
+        return await self._screen.present_live(now, TICK_S)
 
     async def _grants(self) -> None:
         """List what was granted; take one back at a time."""
