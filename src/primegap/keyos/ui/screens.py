@@ -29,7 +29,6 @@ from primegap.keyos.ui.screen import (
     Words,
     untrusted,
 )
-from primegap.keyos.ui.stage import Rank
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -64,7 +63,6 @@ NOT_NOW: Final = "not-now"
 NEVER: Final = "never"
 APP: Final = "app:"
 SEED_LENGTHS: Final = {"words-12": 12, "words-24": 24}
-WORKING_RANK: Final = Rank.SYSTEM
 HOLD_MS: Final = 1200
 MIN_PIN: Final = 6
 CHIP_DISTRUSTED: Final = "Bluetooth chip not trusted"

@@ -116,7 +116,7 @@ class UiService:
 
     async def _run_flows(self) -> None:
         context = self._context
-        context.note_lock(await self._process.call(security.GetState(), security.SecurityState))
+        await context.read_lock()
         while True:
             if not context.lock.onboarded:
                 await first_start(context)
@@ -136,8 +136,9 @@ class UiService:
                 )
             except KeyosError:
                 context.lock_lost()
-                state = await self._process.call(security.GetState(), security.SecurityState)
-            context.note_lock(state)
+                await context.read_lock()
+            else:
+                context.note_lock(state)
 
     async def _lock_when_idle(self) -> None:
         """Lock when nobody touched the screen for the chosen time."""

@@ -16,7 +16,7 @@ from primegap.keyos.ui.stage import Rank
 from primegap.keyos.ui.text import SHOWABLE, untrusted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Iterator
 
     from primegap.keyos.process import Process
     from primegap.keyos.ui.screen import Screen
@@ -60,6 +60,12 @@ class Context:
         self.lock_news.set()
         self.lock_news = asyncio.Event()
 
+    async def read_lock(self) -> security.SecurityState:
+        """Ask for the state of the lock, and take it over."""
+        state = await self.process.call(security.GetState(), security.SecurityState)
+        self.note_lock(state)
+        return state
+
     def lock_lost(self) -> None:
         """The process that held the seed is gone, and with it the seed: locked (X-2)."""
         self.note_lock(dataclasses.replace(self.lock, unlocked=False, fingerprint=""))
@@ -77,7 +83,7 @@ class Context:
             with contextlib.suppress(KeyosError):
                 await self.process.call(security.Logout(), security.SecurityState)
             # Answered by the process that takes its place.
-            self.note_lock(await self.process.call(security.GetState(), security.SecurityState))
+            await self.read_lock()
         finally:
             self.locking = False
 
@@ -152,6 +158,15 @@ class Context:
         """Show a message until the person has read it."""
         await self.press(screens.message(title, text, good=good))
 
+    @contextlib.contextmanager
+    def working(self, text: str, rank: Rank = Rank.SYSTEM) -> Iterator[None]:
+        """Show that something takes a moment, for as long as the block runs."""
+        ask = self.stage.add(screens.working(text), rank)
+        try:
+            yield
+        finally:
+            self.stage.remove(ask)
+
     async def enter(self, screen: Screen, rank: Rank = Rank.SYSTEM) -> str | None:
         """Show a screen with a keypad; return what was typed, or None when it was left."""
         ask = self.stage.add(screen, rank)
@@ -172,6 +187,12 @@ def reason(error: KeyosError) -> Label:
     if isinstance(error, RequestError) and error.detail:
         return untrusted(error.detail)
     return error.hint
+
+
+def tries_left(state: security.SecurityState) -> str:
+    """Return how often a wrong PIN may still be entered, as a sentence."""
+    left = state.attempts_left
+    return f"{left} {'try' if left == 1 else 'tries'} left."
 
 
 def vault_reason(error: KeyosError) -> str:

@@ -12,7 +12,7 @@ from primegap.files import StorageError
 from primegap.keyos.api import airlock, core, security, storage
 from primegap.keyos.errors import KeyosError, RequestError
 from primegap.keyos.ui import screens, screens_device
-from primegap.keyos.ui.flows.context import Context, reason, vault_reason
+from primegap.keyos.ui.flows.context import Context, reason, tries_left, vault_reason
 from primegap.keyos.ui.flows.onboarding import choose_pin
 from primegap.keyos.ui.preferences import Preferences, save_preferences
 from primegap.keyos.ui.text import untrusted
@@ -151,21 +151,16 @@ async def ask_pin(ui: Context, purpose: str, use: Callable[[str], Awaitable[None
         pin = await ui.enter(screens_device.check_pin(purpose, note))
         if pin is None:
             return False
-        working = ui.stage.add(screens.working("Checking the PIN"), screens.WORKING_RANK)
-        try:
-            await use(pin)
-        except RequestError as error:
-            state = await ui.process.call(security.GetState(), security.SecurityState)
-            ui.note_lock(state)
-            if not state.unlocked:
-                raise
-            left = state.attempts_left
-            tries = f"{left} {'try' if left == 1 else 'tries'} left."
-            note = f"{vault_reason(error)} {tries}"
-        else:
-            return True
-        finally:
-            ui.stage.remove(working)
+        with ui.working("Checking the PIN"):
+            try:
+                await use(pin)
+            except RequestError as error:
+                state = await ui.read_lock()
+                if not state.unlocked:
+                    raise
+                note = f"{vault_reason(error)} {tries_left(state)}"
+            else:
+                return True
 
 
 async def show_words(ui: Context) -> None:
@@ -193,20 +188,17 @@ async def change_pin(ui: Context) -> None:
     new = await choose_pin(ui)
     if new is None:
         return
-    working = ui.stage.add(screens.working("Changing the PIN"), screens.WORKING_RANK)
-    try:
-        ui.note_lock(await ui.process.call(security.ChangePin(old, new), security.SecurityState))
-    except RequestError as error:
-        state = await ui.process.call(security.GetState(), security.SecurityState)
-        ui.note_lock(state)
-        left = state.attempts_left
-        tries = f"{left} {'try' if left == 1 else 'tries'} left."
-        await ui.tell("The PIN is as before", f"{vault_reason(error)} {tries}")
+    refusal = ""
+    with ui.working("Changing the PIN"):
+        try:
+            request = security.ChangePin(old, new)
+            ui.note_lock(await ui.process.call(request, security.SecurityState))
+        except RequestError as error:
+            refusal = f"{vault_reason(error)} {tries_left(await ui.read_lock())}"
+    if refusal:
+        await ui.tell("The PIN is as before", refusal)
     else:
-        ui.stage.remove(working)
         await ui.tell("The PIN is changed", "From now on only the new one opens.", good=True)
-    finally:
-        ui.stage.remove(working)
 
 
 async def erase(ui: Context) -> None:

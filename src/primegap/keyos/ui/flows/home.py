@@ -64,15 +64,12 @@ async def pair(ui: Context) -> None:
     if ui.link.radio == link.UNTRUSTED:
         await chip(ui)
         return
-    working = ui.stage.add(screens.working("Preparing the pairing"), screens.WORKING_RANK)
     try:
-        offer = await ui.process.call(link.StartPairing(), link.PairingOffer)
+        with ui.working("Preparing the pairing"):
+            offer = await ui.process.call(link.StartPairing(), link.PairingOffer)
     except KeyosError as error:
-        ui.stage.remove(working)
         await ui.tell("Pairing is not possible", reason(error))
         return
-    finally:
-        ui.stage.remove(working)
     try:
         await _show_offer(ui, screens.pairing(offer.text))
     finally:
@@ -115,12 +112,9 @@ async def chip(ui: Context) -> None:
         return
     if await ui.press(screens.confirm_adopt_chip()) != screens.CONFIRM:
         return
-    working = ui.stage.add(screens.working("Bluetooth"), screens.WORKING_RANK)
-    try:
+    with ui.working("Bluetooth"):
         await ui.process.call(link.AdoptChip())
         started = await _chip_started(ui)
-    finally:
-        ui.stage.remove(working)
     if started:
         await ui.tell("Bluetooth chip", "It is this device's now.", good=True)
     else:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from primegap.keyos.api import core, security
 from primegap.keyos.errors import KeyosError
 from primegap.keyos.ui import screens
-from primegap.keyos.ui.flows.context import Context, vault_reason
+from primegap.keyos.ui.flows.context import Context, tries_left, vault_reason
 from primegap.keyos.ui.stage import Rank
 
 if TYPE_CHECKING:
@@ -59,19 +59,16 @@ async def unlock(ui: Context) -> None:
         pin = await _enter_pin(ui, note)
         if not pin:
             continue
-        working = ui.stage.add(screens.working("Checking the PIN"), Rank.LOCK)
-        try:
-            ui.note_lock(await ui.process.call(security.Login(pin), security.SecurityState))
-            left = ui.lock.attempts_left
-            note = f"Wrong PIN. {left} {'try' if left == 1 else 'tries'} left."
-        except KeyosError as error:
-            note = vault_reason(error)
-            state = await ui.process.call(security.GetState(), security.SecurityState)
-            ui.note_lock(state)
-            if not state.onboarded:
-                # Apps and link hold keys and addresses of the seed that is gone.
-                await ui.process.call(core.RestartApps())
-                ui.stage.remove(working)
-                await ui.press(screens.message("The seed was erased", note, good=False), Rank.LOCK)
-        finally:
-            ui.stage.remove(working)
+        erased = False
+        with ui.working("Checking the PIN", Rank.LOCK):
+            try:
+                ui.note_lock(await ui.process.call(security.Login(pin), security.SecurityState))
+                note = f"Wrong PIN. {tries_left(ui.lock)}"
+            except KeyosError as error:
+                note = vault_reason(error)
+                erased = not (await ui.read_lock()).onboarded
+                if erased:
+                    # Apps and link hold keys and addresses of the seed that is gone.
+                    await ui.process.call(core.RestartApps())
+        if erased:
+            await ui.press(screens.message("The seed was erased", note, good=False), Rank.LOCK)

@@ -62,13 +62,10 @@ async def _make_seed(ui: Context, pin: str) -> None:
                 return
             if await _quiz(ui, seed.words):
                 break
-        storing = ui.stage.add(screens.working("Securing the seed"), screens.WORKING_RANK)
-        try:
+        with ui.working("Securing the seed"):
             ui.note_lock(await ui.process.call(security.CommitSeed(pin), security.SecurityState))
-        finally:
-            ui.stage.remove(storing)
     except KeyosError as error:
-        ui.note_lock(await ui.process.call(security.GetState(), security.SecurityState))
+        await ui.read_lock()
         if not ui.lock.onboarded:  # else it was stored, and only the answer was lost
             await ui.tell("The seed was not stored", vault_reason(error))
         return
