@@ -9,7 +9,7 @@ import os
 import re
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from primegap.keyos.api import apps, link, security, ui
 from primegap.keyos.errors import ChannelClosedError, KeyosError, RequestError, Status
@@ -30,8 +30,10 @@ from primegap.keyos.ui.stage import Ask, Rank, Stage
 from primegap.keyos.ui.view import BluetoothState, StatusBar
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
     from primegap.keyos.frame import Caller
-    from primegap.keyos.messages import Message
+    from primegap.keyos.messages import Message, Request
     from primegap.keyos.process import Process
     from primegap.keyos.ui.input import UiAction
 
@@ -40,7 +42,7 @@ CONTENT_BYTES: Final = 32
 MAX_ACCOUNT: Final = (1 << 31) - 1  # BIP-32
 MAX_CONFIRMATIONS: Final = 4  # of one caller, waiting at the same time
 RETRY_S: Final = 0.5
-NEWS_PAUSE_S: Final = 0.05  # between two looks at the state of the link
+NEWS_PAUSE_S: Final = 0.05  # between two looks at the state of link or app manager
 SCREEN_PAUSE_S: Final = 0.04  # between two screens of one app: 25 pictures a second
 SCREEN_SHARE: Final = 4.0
 """Pause after a screen, as a multiple of the time it took to look at it: no app gets more than a
@@ -51,6 +53,7 @@ RESPITES_S: Final = (0.0, 0.0, 2.0, 5.0, 10.0, 30.0)
 down by questions, and there is time to unpair whoever asks."""
 MAX_NOTICES: Final = 8.0  # of one app at once; each of them covers the home screen
 NOTICES_PER_S: Final = 0.2
+State = TypeVar("State", link.LinkState, apps.AppList)
 FINGERPRINT: Final = re.compile(r"[0-9A-Z]{4}-[0-9A-Z]{4}", re.ASCII)
 
 
@@ -159,15 +162,7 @@ class UiService:
         """Keep the status bar and the flows up to date with link and radio."""
         await self._display.first_frame.wait()
         await self._context.read_system()
-        version = -1
-        while True:
-            try:
-                state = await self._process.call(link.WaitState(version), link.LinkState)
-            except KeyosError:
-                await asyncio.sleep(RETRY_S)  # the link process restarts
-                version = -1
-                continue
-            version = state.version
+        async for state in self._news(link.WaitState, link.LinkState):
             news = dataclasses.replace(_checked(state), version=0)
             if news != self._context.link:
                 if news.radio != self._context.link.radio:
@@ -175,20 +170,11 @@ class UiService:
                 self._context.link = news
                 self._context.link_changed()
                 self._changed()
-            await asyncio.sleep(NEWS_PAUSE_S)
 
     async def _follow_apps(self) -> None:
         """Keep the home screen, and the names that apps are shown under, up to date."""
         await self._display.first_frame.wait()
-        version = -1
-        while True:
-            try:
-                listed = await self._process.call(apps.WaitApps(version), apps.AppList)
-            except KeyosError:
-                await asyncio.sleep(RETRY_S)  # the app manager restarts
-                version = -1
-                continue
-            version = listed.version
+        async for listed in self._news(apps.WaitApps, apps.AppList):
             self._context.apps = listed
             # The system's own names come last: no list can take one of them.
             installed = {app.app_id: (app.role, app.name) for app in listed.apps}
@@ -200,6 +186,21 @@ class UiService:
                 app.name = self._names[app_id][1]
             self._context.link_changed()
             self._changed()
+
+    async def _news(
+        self, request: Callable[[int], Request], reply: type[State]
+    ) -> AsyncIterator[State]:
+        """Yield a service's state now and whenever it has changed."""
+        version = -1
+        while True:
+            try:
+                state = await self._process.call(request(version), reply)
+            except KeyosError:
+                await asyncio.sleep(RETRY_S)  # the service restarts
+                version = -1
+                continue
+            version = state.version
+            yield state
             await asyncio.sleep(NEWS_PAUSE_S)
 
     def _changed(self) -> None:
