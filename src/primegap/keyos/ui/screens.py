@@ -68,11 +68,13 @@ MIN_PIN: Final = 6
 CHIP_DISTRUSTED: Final = "Bluetooth chip not trusted"
 
 
-def _muted(text: str) -> Text:
+def muted(text: str) -> Text:
+    """Return a text that says less than the others."""
     return Text(text, style=TextStyle.MUTED)
 
 
-def _back(label: str = "Back") -> Button:
+def back(label: str = "Back") -> Button:
+    """Return the button that leaves a screen."""
     return Button(BACK, label, style=ButtonStyle.SECONDARY)
 
 
@@ -85,7 +87,7 @@ def welcome() -> Screen:
             Icon("shield"),
             Text("This device keeps your bitcoin keys.", style=TextStyle.HEADING),
             Text("Choose a PIN, then write down the words of a new seed. It takes five minutes."),
-            _muted("Nothing is stored before you have proved that you wrote the words down."),
+            muted("Nothing is stored before you have proved that you wrote the words down."),
         ),
         buttons=(Button(START, "Set up", style=ButtonStyle.PRIMARY),),
     )
@@ -97,7 +99,7 @@ def pin_entry(title: str, note: str) -> Screen:
         id="choose-pin",
         title=title,
         items=(Text(note), Keypad(KeypadPurpose.PIN, min_length=MIN_PIN)),
-        buttons=(_back(), Button(DONE, "Continue", style=ButtonStyle.PRIMARY)),
+        buttons=(back(), Button(DONE, "Continue", style=ButtonStyle.PRIMARY)),
     )
 
 
@@ -128,7 +130,7 @@ def seed_length() -> Screen:
                 )
             ),
         ),
-        buttons=(_back(),),
+        buttons=(back(),),
     )
 
 
@@ -160,7 +162,7 @@ def dice_entry() -> Screen:
             Text("Enter each throw. 50 throws carry as much as a 12-word seed."),
             Keypad(KeypadPurpose.DICE),
         ),
-        buttons=(_back("Skip"), Button(DONE, "Done", style=ButtonStyle.PRIMARY)),
+        buttons=(back("Skip"), Button(DONE, "Done", style=ButtonStyle.PRIMARY)),
     )
 
 
@@ -171,9 +173,9 @@ def seed_words(words: Sequence[str]) -> Screen:
         title="Write these words down",
         items=(
             Words(tuple(words)),
-            _muted("On paper, in this order. Whoever has them has your coins."),
+            muted("On paper, in this order. Whoever has them has your coins."),
         ),
-        buttons=(_back("Start over"), Button(DONE, "Written down", style=ButtonStyle.PRIMARY)),
+        buttons=(back("Start over"), Button(DONE, "Written down", style=ButtonStyle.PRIMARY)),
     )
 
 
@@ -272,9 +274,9 @@ def apps(installed: AppList) -> Screen:
     items += [
         ChoiceList((Choice(PUBLISHERS, "Publishers", "Whose apps may run here"),)),
         Toggle(DEVELOPER, "Developer mode", on=installed.developer),
-        _muted("A connected computer may then offer apps. Each one is asked for on this screen."),
+        muted("A connected computer may then offer apps. Each one is asked for on this screen."),
     ]
-    return Screen(id="apps", title="Apps", items=tuple(items), buttons=(_back(),))
+    return Screen(id="apps", title="Apps", items=tuple(items), buttons=(back(),))
 
 
 def installed_app(app: AppInfo) -> Screen:
@@ -291,7 +293,7 @@ def installed_app(app: AppInfo) -> Screen:
         id="installed-app",
         title="Installed app",
         items=tuple(items),
-        buttons=(_back(), Button(REMOVE, "Remove", style=ButtonStyle.DANGER)),
+        buttons=(back(), Button(REMOVE, "Remove", style=ButtonStyle.DANGER)),
     )
 
 
@@ -306,7 +308,7 @@ def publishers(listed: PublisherList) -> Screen:
         for publisher in listed.publishers
     )
     item = ChoiceList(choices) if choices else Text("No publisher was accepted yet.")
-    return Screen(id="publishers", title="Publishers", items=(item,), buttons=(_back(),))
+    return Screen(id="publishers", title="Publishers", items=(item,), buttons=(back(),))
 
 
 def publisher(one: PublisherInfo) -> Screen:
@@ -319,7 +321,7 @@ def publisher(one: PublisherInfo) -> Screen:
             Code("Fingerprint", one.fingerprint.hex()),
             Text("Removed, its apps stay with their data, and do not start any more."),
         ),
-        buttons=(_back(), Button(REMOVE, "Remove", style=ButtonStyle.DANGER)),
+        buttons=(back(), Button(REMOVE, "Remove", style=ButtonStyle.DANGER)),
     )
 
 
@@ -332,7 +334,7 @@ def ask_permission(name: str, permission: Subgroup) -> Screen:
             Row("App", untrusted(name, MAX_APP_NAME_CHARS)),
             Text(f"It wants to {permission.title}.", style=TextStyle.HEADING),
             Text(permission.detail),
-            _muted("“Not now” holds until the app starts again. Settings can take back the rest."),
+            muted("“Not now” holds until the app starts again. Settings can take back the rest."),
         ),
         buttons=(
             Button(ALWAYS, "Hold to allow", style=ButtonStyle.PRIMARY, hold_ms=HOLD_MS),
@@ -350,7 +352,7 @@ def pairing(offer: str) -> Screen:
         title="Pair companion",
         items=(
             Qr(offer, "Scan this with the companion"),
-            _muted("The code works once, for five minutes. Show it only to your companion."),
+            muted("The code works once, for five minutes. Show it only to your companion."),
         ),
         buttons=(Button(BACK, "Cancel", style=ButtonStyle.SECONDARY),),
     )
@@ -364,7 +366,7 @@ def confirm_pairing(peer_name: str, fingerprint: str) -> Screen:
         items=(
             Row("Calls itself", untrusted(peer_name)),
             Code("Both screens must show", fingerprint.replace("-", " ")),
-            _muted("It may then ask for addresses and signatures. Each needs your touch here."),
+            muted("It may then ask for addresses and signatures. Each needs your touch here."),
         ),
         buttons=(
             Button(REJECT, "Reject", style=ButtonStyle.SECONDARY),
@@ -403,7 +405,7 @@ def confirm_unpair(peer_name: str) -> Screen:
             Text("It can no longer reach this device. Your keys are not touched."),
         ),
         buttons=(
-            _back(),
+            back(),
             Button(CONFIRM, "Hold to forget", style=ButtonStyle.DANGER, hold_ms=HOLD_MS),
         ),
         confirm=True,
@@ -419,11 +421,11 @@ def chip_distrusted() -> Screen:
             Text(CHIP_DISTRUSTED, style=TextStyle.HEADING),
             Text("The chip did not prove that it belongs to this device, so it is not used."),
             Text("Your keys are safe. The device signs by QR code."),
-            _muted("If you have replaced it, you can use the new one."),
-            _muted("If not, somebody else may have: have the device looked at."),
+            muted("If you have replaced it, you can use the new one."),
+            muted("If not, somebody else may have: have the device looked at."),
         ),
         buttons=(
-            _back(),
+            back(),
             Button(ADOPT, "Use this chip", style=ButtonStyle.DANGER),
         ),
     )
@@ -439,7 +441,7 @@ def confirm_adopt_chip() -> Screen:
             Text("It learns no key and sees no message. A bad chip can disturb and follow you."),
         ),
         buttons=(
-            _back(),
+            back(),
             Button(CONFIRM, "Hold to use it", style=ButtonStyle.DANGER, hold_ms=HOLD_MS),
         ),
         confirm=True,

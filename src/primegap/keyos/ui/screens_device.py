@@ -23,6 +23,7 @@ from primegap.keyos.ui.screen import (
     Words,
     untrusted,
 )
+from primegap.keyos.ui.screens import CONFIRM, DONE, HOLD_MS, MIN_PIN, OK, REMOVE, back, muted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,10 +32,6 @@ if TYPE_CHECKING:
     from primegap.keyos.api.core import SwitchInfo, SystemInfo
     from primegap.keyos.api.security import DeviceFacts
 
-BACK: Final = "back"
-DONE: Final = "done"
-OK: Final = "ok"
-CONFIRM: Final = "confirm"
 AIR_GAP: Final = "air-gap"
 SWITCH: Final = "switch:"
 SWITCHES: Final = "switches"
@@ -44,11 +41,9 @@ SHOW_WORDS: Final = "show-words"
 AUTO_LOCK: Final = "auto-lock"
 CARD: Final = "card"
 ENTRY: Final = "entry:"
-REMOVE: Final = "remove"
 FACTS: Final = "device-facts"
 ERASE: Final = "erase"
 SWITCH_NAMES: Final = {"bluetooth": "Bluetooth", "nfc": "NFC", "usb": "USB", "camera": "Camera"}
-MIN_PIN: Final = 6
 MAX_SHOWN_ENTRIES: Final = 40
 ERASE_HOLD_MS: Final = 3000
 LEVELS: Final = {
@@ -56,14 +51,6 @@ LEVELS: Final = {
     2: "Reduced: built-in apps only",
     3: "None: simulator",
 }
-
-
-def _muted(text: str) -> Text:
-    return Text(text, style=TextStyle.MUTED)
-
-
-def _back(label: str = "Back") -> Button:
-    return Button(BACK, label, style=ButtonStyle.SECONDARY)
 
 
 def security(switches: Sequence[SwitchInfo], *, air_gap: bool) -> Screen:
@@ -84,7 +71,7 @@ def security(switches: Sequence[SwitchInfo], *, air_gap: bool) -> Screen:
                 )
             ),
         ),
-        buttons=(_back(),),
+        buttons=(back(),),
     )
 
 
@@ -101,10 +88,10 @@ def switches(found: Sequence[SwitchInfo], *, air_gap: bool) -> Screen:
         if switch.present
     ]
     if air_gap:
-        items.append(_muted("Behind the air gap, codes and cards carry everything."))
+        items.append(muted("Behind the air gap, codes and cards carry everything."))
     else:
-        items.append(_muted("What is off does not run, also after a restart."))
-    return Screen(id="switches", title="Switches", items=tuple(items), buttons=(_back(),))
+        items.append(muted("What is off does not run, also after a restart."))
+    return Screen(id="switches", title="Switches", items=tuple(items), buttons=(back(),))
 
 
 def pin_and_seed(auto_lock_s: int) -> Screen:
@@ -122,7 +109,7 @@ def pin_and_seed(auto_lock_s: int) -> Screen:
             ),
             ChoiceList((Choice(ERASE, "Erase the device", "Removes the seed for good"),)),
         ),
-        buttons=(_back(),),
+        buttons=(back(),),
     )
 
 
@@ -152,11 +139,11 @@ def card(content: FolderContent, path: str, free: str) -> Screen:
             )
         )
     else:
-        items.append(_muted("Nothing is here."))
+        items.append(muted("Nothing is here."))
     if content.more or len(content.entries) > len(shown):
-        items.append(_muted("There is more than can be listed."))
-    items.append(_muted(f"{free} free."))
-    return Screen(id="card", title="microSD card", items=tuple(items), buttons=(_back(),))
+        items.append(muted("There is more than can be listed."))
+    items.append(muted(f"{free} free."))
+    return Screen(id="card", title="microSD card", items=tuple(items), buttons=(back(),))
 
 
 def card_entry(entry: CardEntry) -> Screen:
@@ -170,8 +157,8 @@ def card_entry(entry: CardEntry) -> Screen:
             Row("Size", "–" if entry.folder else size_text(entry.size)),
         ),
         buttons=(
-            _back(),
-            Button(REMOVE, "Hold to remove", style=ButtonStyle.DANGER, hold_ms=1200),
+            back(),
+            Button(REMOVE, "Hold to remove", style=ButtonStyle.DANGER, hold_ms=HOLD_MS),
         ),
         confirm=True,
     )
@@ -193,8 +180,8 @@ def auto_lock(chosen_s: int) -> Screen:
     return Screen(
         id="auto-lock",
         title="Lock by itself",
-        items=(_muted("Without a touch for this time, the device locks."), ChoiceList(choices)),
-        buttons=(_back(),),
+        items=(muted("Without a touch for this time, the device locks."), ChoiceList(choices)),
+        buttons=(back(),),
     )
 
 
@@ -211,7 +198,7 @@ def check_pin(purpose: str, note: str = "") -> Screen:
         id="check-pin",
         title="Your PIN",
         items=(text, Keypad(KeypadPurpose.PIN, min_length=MIN_PIN)),
-        buttons=(_back("Cancel"), Button(DONE, "Continue", style=ButtonStyle.PRIMARY)),
+        buttons=(back("Cancel"), Button(DONE, "Continue", style=ButtonStyle.PRIMARY)),
     )
 
 
@@ -223,9 +210,9 @@ def warn_words() -> Screen:
         items=(
             Icon("warning", tone=Tone.WARNING),
             Text("Whoever sees these words can take your coins, now or years from now."),
-            _muted("No app, no companion and no support ever needs them."),
+            muted("No app, no companion and no support ever needs them."),
         ),
-        buttons=(_back("Cancel"), Button(OK, "I am alone", style=ButtonStyle.PRIMARY)),
+        buttons=(back("Cancel"), Button(OK, "I am alone", style=ButtonStyle.PRIMARY)),
     )
 
 
@@ -234,7 +221,7 @@ def show_words(words: Sequence[str]) -> Screen:
     return Screen(
         id="show-words",
         title="Your seed words",
-        items=(Words(tuple(words)), _muted("On paper, in this order. Never in a picture.")),
+        items=(Words(tuple(words)), muted("On paper, in this order. Never in a picture.")),
         buttons=(Button(DONE, "Hide", style=ButtonStyle.PRIMARY),),
     )
 
@@ -249,8 +236,8 @@ def confirm_air_gap_off() -> Screen:
             Text("Bluetooth, NFC and USB may work again, as their own switches say."),
         ),
         buttons=(
-            _back(),
-            Button(CONFIRM, "Hold to leave", style=ButtonStyle.PRIMARY, hold_ms=1200),
+            back(),
+            Button(CONFIRM, "Hold to leave", style=ButtonStyle.PRIMARY, hold_ms=HOLD_MS),
         ),
         confirm=True,
     )
@@ -269,7 +256,7 @@ def warn_erase() -> Screen:
                 style=TextStyle.WARNING,
             ),
         ),
-        buttons=(_back("Keep it"), Button(OK, "Go on", style=ButtonStyle.DANGER)),
+        buttons=(back("Keep it"), Button(OK, "Go on", style=ButtonStyle.DANGER)),
     )
 
 
@@ -283,7 +270,7 @@ def confirm_erase(fingerprint: str) -> Screen:
             Text("There is no way back.", style=TextStyle.DANGER),
         ),
         buttons=(
-            _back("Keep it"),
+            back("Keep it"),
             Button(CONFIRM, "Hold to erase", style=ButtonStyle.DANGER, hold_ms=ERASE_HOLD_MS),
         ),
         confirm=True,

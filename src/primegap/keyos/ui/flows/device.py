@@ -90,7 +90,7 @@ async def browse_card(ui: Context) -> None:
         entry = content.entries[int(choice.removeprefix(screens_device.ENTRY))]
         if entry.folder and (await _holds_something(ui, [*path, entry.name])):
             path.append(entry.name)
-        elif await ui.press(screens_device.card_entry(entry)) == screens_device.REMOVE:
+        elif await ui.press(screens_device.card_entry(entry)) == screens.REMOVE:
             await ui.process.call(airlock.RemoveCardFile("/".join([*path, entry.name])))
 
 
