@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from primegap.keyos.ui import theme
@@ -38,6 +39,38 @@ CHOICE_GAP: Final = 12
 CHEVRON: Final = 24
 
 
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """A label over a detail, wrapped to lines."""
+
+    lines: list[tuple[str, Face, Ink, bool]]
+    "With the mark of text from outside."
+
+    @classmethod
+    def of(cls, label: Label, detail: Label, room: int) -> _Entry:
+        parts = [(label, theme.CHOICE, Ink.TEXT)]
+        if shown(detail):
+            parts.append((detail, theme.DETAIL, Ink.MUTED))
+        return cls(
+            [
+                (text, face, ink, isinstance(source, Untrusted))
+                for source, face, ink in parts
+                for text in lines_of(source, face, room)
+            ]
+        )
+
+    @property
+    def height(self) -> int:
+        return sum(face.line for _, face, _, _ in self.lines)
+
+    def build(self, x: int, top: int) -> list[Part]:
+        parts: list[Part] = []
+        for text, face, ink, marked in self.lines:
+            parts.append(line(text, face, ink, x, top, untrusted=marked))
+            top += face.line
+        return parts
+
+
 def _surface(target: str, *, selected: bool = False) -> Callable[[Rect], BoxPart]:
     border = Ink.ACCENT if selected else None
     return lambda rect: BoxPart(rect, Ink.SURFACE, theme.RADIUS, border=border, target=target)
@@ -56,13 +89,8 @@ def _entry_piece(
     """A pressable line of a list: icon, label over detail, and a mark at the right."""
     x = MARGIN + 20 + (52 if icon else 0)
     room = RIGHT - 20 - mark_width - 12 - x
-    texts = [(t, theme.CHOICE, Ink.TEXT, label) for t in lines_of(label, theme.CHOICE, room)]
-    if shown(detail):
-        texts += [
-            (t, theme.DETAIL, Ink.MUTED, detail) for t in lines_of(detail, theme.DETAIL, room)
-        ]
-    inner = sum(face.line for _, face, _, _ in texts)
-    height = max(inner + 2 * ROW_PADDING, theme.BUTTON_HEIGHT)
+    entry = _Entry.of(label, detail, room)
+    height = max(entry.height + 2 * ROW_PADDING, theme.BUTTON_HEIGHT)
 
     def build(y: int) -> Built:
         rect = Rect.of(MARGIN, y, CONTENT, height)
@@ -70,11 +98,7 @@ def _entry_piece(
         if icon:
             place = Rect.of(MARGIN + 20, y + (height - 36) // 2, 36, 36)
             parts.append(IconPart(place, icon, Ink.ACCENT))
-        top = y + (height - inner) // 2
-        for text, face, ink, source in texts:
-            marked = isinstance(source, Untrusted)
-            parts.append(line(text, face, ink, x, top, untrusted=marked))
-            top += face.line
+        parts += entry.build(x, y + (height - entry.height) // 2)
         parts.append(mark(Rect.of(RIGHT - 20 - mark_width, y, mark_width, height)))
         return Built(parts, [_at(target, rect)])
 
@@ -122,33 +146,18 @@ _TILE_ICON: Final = 40
 def _tiles_piece(choices: Sequence[Choice]) -> Piece:
     """A row of one or two tiles of one height."""
     room = _TILE - 2 * PADDING - 4
-    contents = []
-    for choice in choices:
-        texts = [
-            (t, theme.CHOICE, Ink.TEXT, isinstance(choice.label, Untrusted))
-            for t in lines_of(choice.label, theme.CHOICE, room)
-        ]
-        if shown(choice.detail):
-            texts += [
-                (t, theme.DETAIL, Ink.MUTED, isinstance(choice.detail, Untrusted))
-                for t in lines_of(choice.detail, theme.DETAIL, room)
-            ]
-        contents.append(texts)
-    tallest = max(sum(face.line for _, face, _, _ in texts) for texts in contents)
-    height = 20 + _TILE_ICON + 16 + tallest + PADDING
+    entries = [_Entry.of(choice.label, choice.detail, room) for choice in choices]
+    height = 20 + _TILE_ICON + 16 + max(entry.height for entry in entries) + PADDING
 
     def build(y: int) -> Built:
         built = Built([], [])
-        for number, (choice, texts) in enumerate(zip(choices, contents, strict=True)):
+        for number, (choice, entry) in enumerate(zip(choices, entries, strict=True)):
             rect = Rect.of(MARGIN + number * (_TILE + theme.GAP), y, _TILE, height)
             x, top = rect.left + 20, y + 20
             built.parts.append(_surface(choice.id, selected=choice.selected)(rect))
             icon = Rect.of(x, top, _TILE_ICON, _TILE_ICON)
             built.parts.append(IconPart(icon, choice.icon or "app", Ink.ACCENT))
-            top += _TILE_ICON + 16
-            for text, face, ink, marked in texts:
-                built.parts.append(line(text, face, ink, x, top, untrusted=marked))
-                top += face.line
+            built.parts.extend(entry.build(x, top + _TILE_ICON + 16))
             target = Target(choice.id, rect, TargetKind.CHOICE, shown(choice.label))
             built.targets.append(target)
         return built
@@ -183,27 +192,16 @@ _LAST_PART: Final = 1 / 6  # of the time: the ring and the code warn
 def one_time_block(item: OneTimeCode) -> Block:
     """Where a code is for, the account, the code in large digits, and the ring of its time."""
     x, room = MARGIN + 20, RIGHT - 20 - MARGIN - 20
-    texts = [
-        (t, theme.CHOICE, Ink.TEXT, item.label) for t in lines_of(item.label, theme.CHOICE, room)
-    ]
-    if shown(item.detail):
-        texts += [
-            (t, theme.DETAIL, Ink.MUTED, item.detail)
-            for t in lines_of(item.detail, theme.DETAIL, room)
-        ]
-    inner = sum(face.line for _, face, _, _ in texts)
-    height = inner + 4 + theme.ONE_TIME.line + 2 * ROW_PADDING
+    entry = _Entry.of(item.label, item.detail, room)
+    height = entry.height + 4 + theme.ONE_TIME.line + 2 * ROW_PADDING
     late = item.remaining is not None and item.remaining <= _LAST_PART
     ink = Ink.WARNING if late else Ink.ACCENT
 
     def build(y: int) -> Built:
         rect = Rect.of(MARGIN, y, CONTENT, height)
-        parts: list[Part] = [_surface(item.id)(rect)]
         top = y + ROW_PADDING
-        for text, face, colour, source in texts:
-            marked = isinstance(source, Untrusted)
-            parts.append(line(text, face, colour, x, top, untrusted=marked))
-            top += face.line
+        parts = [_surface(item.id)(rect), *entry.build(x, top)]
+        top += entry.height
         code = item.code or "– – –"
         parts.append(line(code, theme.ONE_TIME, ink if item.code else Ink.FAINT, x, top + 4))
         place = Rect.of(RIGHT - 20 - _RING, top + 4, _RING, theme.ONE_TIME.line)
