@@ -39,7 +39,6 @@ if TYPE_CHECKING:
 RECEIVE: Final = "receive"
 CHECK: Final = "check"
 SIGN: Final = "sign"
-SHARED: Final = "shared"
 NEXT: Final = "next"
 LEAVE: Final = "leave"
 CANCEL: Final = "cancel"
