@@ -1,6 +1,6 @@
 """The link process: runs QuantumLink over whatever radio core hands it, and forwards calls to apps.
 
-It parses records, frames and route keys; a call's body goes to the app undecoded. A companion that
+It parses records, frames and route keys; `calls` hands the calls to the apps. A companion that
 paired is nobody until the person confirmed it on the trusted screen: until then its calls wait, and
 without a yes it is forgotten.
 """
@@ -10,13 +10,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
-import itertools
 import os
 from typing import TYPE_CHECKING, Final
 
 from primegap.files import StorageError
 from primegap.keyos.api import core, link, security, ui
 from primegap.keyos.errors import ChannelClosedError, KeyosError, RequestError, Status
+from primegap.keyos.link.calls import CompanionCalls
 from primegap.keyos.link.store import LinkStore
 from primegap.keyos.messages import Empty
 from primegap.keyos.storage import SealedFile, load_state
@@ -24,15 +24,8 @@ from primegap.keyos.ui import screens
 from primegap.keyos.ui.canonical import encode_screen
 from primegap.quantumlink import Invite, PairingLink, PairingToken, session_fingerprint
 from primegap.quantumlink.aio.driver import LinkDriver
-from primegap.quantumlink.aio.errors import RefusedError
 from primegap.quantumlink.aio.events import Connected, Disconnected, Paired, PortLost, Unpaired
 from primegap.quantumlink.aio.port import PortClosedError
-from primegap.quantumlink.aio.server import Call, CallRouter, allow_all
-from primegap.quantumlink.api import system
-from primegap.quantumlink.api.bitcoin import MAX_PSBT_VALUE_BYTES
-from primegap.quantumlink.errors import QuantumLinkError
-from primegap.quantumlink.frames import ResetCode
-from primegap.quantumlink.rpc import AppId, AppRouteKey
 from primegap.quantumlink.session import LinkConfig, LinkEngine
 from primegap.radio.errors import ChipNotTrustedError
 from primegap.radio.firmware import image_with
@@ -62,33 +55,8 @@ who only stays would keep the companion out. A companion starts its handshake at
 2.5 s and IK for 5 s, and may have to begin again."""
 PROOF_CHECK_S: Final = 1.0
 RADIO_START_S: Final = 20.0  # a chip starts within a second or two, on a busy machine in a few
-MAX_WAITING_CALLS: Final = 32  # of one app that does not take them; further ones are refused
 NOT_READY: Final = "The link is still starting. Try again in a moment."
 CHIP_NOT_READY: Final = "The Bluetooth chip is not ready. Try again."
-COMPANION_GONE: Final = "The companion is no longer there."
-
-
-class AppCalls:
-    """Calls of the companion to one app, in order."""
-
-    def __init__(self) -> None:
-        self.queue: asyncio.Queue[link.RemoteCall] = asyncio.Queue(MAX_WAITING_CALLS)
-
-
-class OpenCall:
-    """A call an app works on."""
-
-    def __init__(self, call: Call, app_id: bytes) -> None:
-        self.call = call
-        self.app_id = app_id
-        self.instance = 0
-        "The process that took it; 0 before one did."
-        self.over = asyncio.Event()
-        "The app has ended it."
-        self.gone = asyncio.Event()
-        "It is over, whoever ended it."
-        self.for_good = True
-        "Whether it will not be asked again because a session was lost."
 
 
 class LinkService:
@@ -98,7 +66,6 @@ class LinkService:
         self._process = process
         self._store: LinkStore | None = None
         self._driver: LinkDriver | None = None
-        self._router: CallRouter | None = None
         self._trace: TraceFile | None = None
         self._radio: RadioPort | None = None
         self._bond: ChipBond | None = None
@@ -108,24 +75,16 @@ class LinkService:
         "Why there is no link, as a sentence for the person."
         self._fingerprint = ""
         self._armed = False
-        self._admitted = asyncio.Event()
+        self._calls = CompanionCalls(process)
         self._deciding: asyncio.Task[None] | None = None
         self._version = 1
         self._changed = asyncio.Condition()
-        self._apps: dict[bytes, AppCalls] = {}
-        self._calls: dict[int, OpenCall] = {}
-        self._numbers = itertools.count(1)
         self._tasks: set[asyncio.Task[None]] = set()
         process.handle(link.GetState, self._get_state)
         process.handle(link.WaitState, self._wait_state)
         process.handle(link.StartPairing, self._start_pairing)
         process.handle(link.StopPairing, self._stop_pairing)
         process.handle(link.Unpair, self._unpair)
-        process.handle(link.NextCall, self._next_call)
-        process.handle(link.Answer, self._answer)
-        process.handle(link.SendEvent, self._send_event)
-        process.handle(link.EndCall, self._end_call)
-        process.handle(link.WaitGone, self._wait_gone)
         process.handle(link.AdoptChip, self._adopt_chip)
 
     async def run(self) -> None:
@@ -149,14 +108,11 @@ class LinkService:
         driver = LinkDriver(engine)
         if store.peer is not None:
             driver.bind_peer(store.peer)
-            self._admitted.set()
-        router = CallRouter(driver, keys=AppRouteKey, authorise=allow_all)
-        router.on_call(system.RequestPassportDetails.key, self._serve_details)
-        self._store, self._driver, self._router = store, driver, router
+            self._calls.admitted.set()
+        self._store, self._driver = store, driver
         self._bond_file = SealedFile(self._process.data, "chip", seed.seed)
         self._bond = bond = _chip_bond(self._process, self._bond_file)
-        for app_id in self._apps:
-            self._register(app_id)
+        self._calls.serve(driver, store)
         await self._tell_change()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._follow_radio(driver, bond))
@@ -312,7 +268,7 @@ class LinkService:
                         driver.unpair()  # it is confirmed in the session it was made in, or never
                 case Unpaired():
                     self._fingerprint = ""
-                    self._admitted.clear()
+                    self._calls.admitted.clear()
                     self._drop_decision()
                     try:
                         store.forget()
@@ -339,11 +295,11 @@ class LinkService:
             )
             if decision.approved and driver.handshake_hash == handshake_hash:
                 store.pair(peer)
-                self._admitted.set()
+                self._calls.admitted.set()
         except (KeyosError, StorageError) as error:
             self._process.log(f"pairing was not confirmed: {error}")
         self._deciding = None
-        if not self._admitted.is_set():
+        if not self._calls.admitted.is_set():
             driver.unpair()
         await self._tell_change()
 
@@ -405,7 +361,7 @@ class LinkService:
     async def _unpair(self, caller: Caller, request: link.Unpair) -> Message:
         if self._driver is None or self._store is None:
             raise RequestError(Status.LOCKED, self._trouble or NOT_READY)
-        self._admitted.clear()
+        self._calls.admitted.clear()
         try:
             self._store.forget()
         except StorageError as error:
@@ -414,142 +370,10 @@ class LinkService:
             self._driver.unpair()
         return Empty()
 
-    # -- calls of the companion -----------------------------------------------------------------
-
-    async def _wait_admitted(self, call: Call) -> None:
-        await self._admitted.wait()
-        if self._store is None or self._store.peer != call.peer:
-            raise RefusedError(ResetCode.REFUSED)
-
-    async def _wait_unlocked(self) -> None:
-        """Let calls wait while the device is locked: no app answers anything then (U-8)."""
-        try:
-            await self._process.call(security.WaitUnlocked())
-        except KeyosError:
-            raise RefusedError(ResetCode.LIMIT) from None
-
-    async def _serve_details(self, call: Call) -> None:
-        route = system.RequestPassportDetails
-        route.request.decode_untrusted(await call.read_value(route.max_request_bytes))
-        await self._wait_admitted(call)
-        assert self._store is not None
-        details = system.PassportDetailsResponse(
-            device_name=self._store.identity.name,
-            model=system.PassportModel.PRIME,
-            firmware_version=system.PassportFirmwareVersion(self._process.config["version"]),
-            serial=system.PassportSerial(self._store.identity.qid.hex()[:16].upper()),
-            color=system.PassportColor.DARK,
-            onboarding_complete=True,
-        )
-        await call.answer(route.answer.encode(details))
-
-    def _register(self, app_id: bytes) -> None:
-        assert self._router is not None
-
-        async def serve(call: Call) -> None:
-            await self._forward(call, app_id)
-
-        self._router.on_scope(AppId(app_id), serve)
-
-    async def _forward(self, call: Call, app_id: bytes) -> None:
-        """Hand a call to its app and wait until the app has ended it."""
-        body = await call.read_value(MAX_PSBT_VALUE_BYTES)
-        await self._wait_admitted(call)
-        await self._wait_unlocked()
-        await self._wait_admitted(call)
-        assert isinstance(call.key, AppRouteKey)
-        assert self._store is not None
-        number = next(self._numbers)
-        qid, pairing = bytes(call.peer.qid), self._store.pairing
-        remote = link.RemoteCall(number, call.key.route_id, qid, pairing, body)
-        opened = OpenCall(call, app_id)
-        self._calls[number] = opened
-        session = None if self._driver is None else self._driver.handshake_hash
-        try:
-            self._apps[app_id].queue.put_nowait(remote)
-            await opened.over.wait()
-        except asyncio.QueueFull:
-            raise RefusedError(ResetCode.LIMIT) from None
-        finally:
-            del self._calls[number]
-            now = None if self._driver is None else self._driver.handshake_hash
-            opened.for_good = now == session or self._store.pairing != pairing
-            opened.gone.set()
-
-    async def _next_call(self, caller: Caller, request: link.NextCall) -> Message:
-        app = self._apps.get(caller.app_id)
-        if app is None:
-            app = self._apps[caller.app_id] = AppCalls()
-            if self._router is not None:
-                self._register(caller.app_id)
-        for opened in self._calls.values():
-            if opened.app_id == caller.app_id and opened.instance not in {0, caller.instance}:
-                # Who took it has died with it. The companion asks again, the person is asked again.
-                opened.call.reset(ResetCode.INTERNAL)
-                opened.over.set()
-        while True:
-            remote = await app.queue.get()
-            taken = self._calls.get(remote.call)
-            if taken is not None:  # the companion may have given up meanwhile
-                taken.instance = caller.instance
-                return remote
-
-    def _find(self, caller: Caller, number: int) -> OpenCall:
-        """Return a call that the calling process took; never one of another app (L-6)."""
-        opened = self._calls.get(number)
-        if opened is None or (opened.app_id, opened.instance) != (caller.app_id, caller.instance):
-            raise RequestError(Status.NOT_FOUND, COMPANION_GONE)
-        return opened
-
-    async def _answer(self, caller: Caller, request: link.Answer) -> Message:
-        opened = self._find(caller, request.call)
-        _check_body(request.body)
-        try:
-            await opened.call.answer(request.body)
-        except QuantumLinkError:
-            raise RequestError(Status.NOT_FOUND, COMPANION_GONE) from None
-        finally:
-            opened.over.set()  # what was not answered wholly is reset with that
-        return Empty()
-
-    async def _send_event(self, caller: Caller, request: link.SendEvent) -> Message:
-        opened = self._find(caller, request.call)
-        _check_body(request.body)
-        try:
-            await opened.call.send_event(request.body)
-        except QuantumLinkError:
-            raise RequestError(Status.NOT_FOUND, COMPANION_GONE) from None
-        return Empty()
-
-    async def _wait_gone(self, caller: Caller, request: link.WaitGone) -> Message:
-        opened = self._find(caller, request.call)
-        await opened.gone.wait()
-        return link.Gone(opened.for_good)
-
-    async def _end_call(self, caller: Caller, request: link.EndCall) -> Message:
-        opened = self._find(caller, request.call)
-        if not 0 <= request.code <= link.CLEAN_END:
-            raise RequestError(Status.MALFORMED, "reset code")
-        try:
-            if request.code == link.CLEAN_END:
-                opened.call.finish()
-            else:
-                opened.call.reset(request.code)
-        except QuantumLinkError:
-            raise RequestError(Status.NOT_FOUND, COMPANION_GONE) from None
-        finally:
-            opened.over.set()
-        return Empty()
-
 
 async def _close(port: ConnectionPort) -> None:
     with contextlib.suppress(PortClosedError):
         await port.close()
-
-
-def _check_body(body: bytes) -> None:
-    if len(body) > MAX_PSBT_VALUE_BYTES:
-        raise RequestError(Status.TOO_LARGE, "answer")
 
 
 def _chip_bond(process: Process, file: SealedFile) -> ChipBond:
