@@ -12,7 +12,14 @@ from primegap.bitcoin.address_uri import format_payment_request
 from primegap.bitcoin.amounts import Satoshi, parse_amount
 from primegap.bitcoin.errors import BitcoinError
 from primegap.web.companion_desk import OUR_ERRORS, CompanionDesk, Problem, problem_of
-from primegap.web.companion_views import everywhere, overview, payment_view, render, rows
+from primegap.web.companion_views import (
+    awaits_block,
+    everywhere,
+    overview,
+    payment_view,
+    render,
+    rows,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -126,6 +133,8 @@ class Pages:
 
     def _waits(self, name: str, txid: str) -> bool:
         """Whether a page without scripts has to look again by itself."""
+        if name == "payment" and awaits_block(self.desk, txid):
+            return True
         jobs = {
             "pair": self.desk.pairing,
             "account": self.desk.sharing,

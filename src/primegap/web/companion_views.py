@@ -190,6 +190,15 @@ def payment_view(desk: CompanionDesk, txid: str) -> dict[str, Any] | None:
     }
 
 
+def awaits_block(desk: CompanionDesk, txid: str) -> bool:
+    """Whether a transaction is on its way and in no block yet."""
+    payment = desk.payment(txid)
+    entry = None if desk.wallet is None else desk.wallet.find(txid)
+    if entry is not None:
+        return entry.height is None
+    return payment is not None and payment.stage == BROADCAST
+
+
 def stages(payment: Payment | None, entry: HistoryEntry | None) -> list[Stage]:
     """Return the course of a transaction: what is done, what goes on, what is to come."""
     if payment is None:
