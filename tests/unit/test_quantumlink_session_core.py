@@ -813,6 +813,34 @@ def test_the_end_is_told_while_bytes_in_front_of_it_wait_to_be_read() -> None:
     assert peer.engine.take_events() == [InboundFinished(stream_id)]
 
 
+def test_a_finished_send_buffer_does_not_grow() -> None:
+    peer = peer_with(stream_send_buffer_size=4, max_stream_send_buffer_size=64)
+    growing, finished = write_new(peer, b"abcd"), write_new(peer, b"abcd")
+    peer.engine.finish(finished)
+    peer.hear()
+    assert peer.engine.write(growing, b"efgh") == 0
+    peer.say(Ack(((0, 100),)))
+    assert [stream.send_growth for stream in peer.engine._streams][:2] == [4, 0]
+
+
+def test_a_writer_hears_of_the_room_when_its_buffer_grows_behind_a_gap() -> None:
+    peer = peer_with(stream_send_buffer_size=8, max_stream_send_buffer_size=16)
+    stream_id = write_new(peer, b"abcd")
+    first = peer.take()
+    peer.engine.write(stream_id, b"efgh")
+    second = peer.take()
+    assert first is not None
+    assert second is not None
+    peer.engine.take_events()
+    peer.say(Ack(((second.seq, second.seq),)))
+    # Nothing was freed, yet the buffer is larger: a writer that waits must not sleep on.
+    assert peer.engine.take_events() == [StreamWritable(stream_id)]
+    assert peer.engine.write(stream_id, b"0123456789") == 8
+    peer.say(Ack(((first.seq, first.seq),)))
+    assert peer.engine.take_events() == [StreamWritable(stream_id)]
+    assert peer.engine.outbound_state(stream_id).capacity == 8
+
+
 def test_nothing_is_written_behind_the_end() -> None:
     peer = peer_with()
     stream_id = write_new(peer, b"x")

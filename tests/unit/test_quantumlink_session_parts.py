@@ -573,6 +573,8 @@ def test_refused_writes_wait_longer_and_longer() -> None:
         {"initial_stream_receive_window": 40_000},
         {"accepted_record_window": 0},
         {"stream_send_buffer_size": 0},
+        {"max_stream_send_buffer_size": -1},
+        {"max_send_growth": -1},
         {"max_receive_memory": 1},
         {"pending_ack_range_limit": 0},
     ],

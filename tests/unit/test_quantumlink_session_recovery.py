@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import log1p
 
 import pytest
 
-from primegap.quantumlink.session import LinkConfig, StreamOptions
+from primegap.quantumlink.aio.paced_simulation import AirProfile, PacedLink
+from primegap.quantumlink.session import Halves, LinkConfig, StreamOptions
 from primegap.quantumlink.session.ack_tracker import ACK_EVERY_BYTES, AckTracker
 from primegap.quantumlink.session.congestion import (
     FAST_WINDOW,
@@ -241,6 +243,52 @@ def test_windows_grow_over_a_long_path_within_the_memory() -> None:
     )
     assert bounded.b.engine._streams.get(stream_id).window.size == 2 * 16_384
     assert grown.now_s < 0.5 * bounded.now_s
+
+
+def sender_over_a_long_path(
+    config: LinkConfig, options: StreamOptions | None = None
+) -> tuple[LinkPair, list[int]]:
+    """Send on two streams for six seconds over a path with round trips of half a second."""
+    pair = LinkPair(delay_s=0.25, config_a=config)
+    pair.connect()
+    engine = pair.a.engine
+    ids = [engine.open_stream(b"long", options or StreamOptions()) for _ in range(2)]
+    for _ in range(120):
+        for stream_id in ids:
+            engine.write(stream_id, bytes(65_536))
+        pair.advance(0.05)
+        for stream_id in ids:
+            if stream_id in pair.b.engine.streams():
+                pair.b.engine.read(stream_id, 1 << 20)
+                pair.pump(pair.b)
+    return pair, ids
+
+
+def test_send_buffers_grow_over_a_long_path_within_their_memory() -> None:
+    def sizes(config: LinkConfig, options: StreamOptions | None = None) -> list[int]:
+        pair, ids = sender_over_a_long_path(config, options)
+        table = pair.a.engine._streams
+        grown = [table.get(stream_id).send_buffer_size for stream_id in ids]
+        used = sum(table.get(stream_id).send_growth for stream_id in ids)
+        assert table._send_growth == config.max_send_growth - used >= 0
+        for stream_id in ids:
+            pair.a.engine.reset(stream_id, Halves.BOTH, 0)
+        pair.advance(2.0)
+        assert table._send_growth == config.max_send_growth  # given back with the streams
+        return grown
+
+    tuned = LinkConfig.tuned()
+    assert sizes(tuned) == [262_144, 262_144]
+    assert sum(sizes(replace(tuned, max_send_growth=100_000))) == 2 * 65_536 + 100_000
+    assert sizes(tuned, StreamOptions(send_buffer_size=30_000)) == [30_000, 30_000]
+    assert sizes(LinkConfig()) == [16_384, 16_384]
+
+
+def test_a_send_buffer_does_not_grow_while_its_bytes_wait_here() -> None:
+    link = PacedLink(AirProfile(), seed=1)
+    link.measure_goodput(3.0)
+    (stream,) = link.a.engine._streams
+    assert stream.send_growth == 0
 
 
 # --- record size ---------------------------------------------------------------------------------

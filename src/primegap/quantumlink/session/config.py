@@ -14,7 +14,7 @@ TUNED_WINDOW: Final = 65_536
 """Our initial window and send buffer. Bluetooth moves up to 250 kB/s with round
 trips of 50 to 250 ms (connection interval, chip queue): 64 KiB keep the air busy, 16 KiB do not."""
 TUNED_MAX_WINDOW: Final = 262_144
-"Largest window we grant on request: one second of the fastest link."
+"Largest window we grant on request, and largest send buffer: one second of the fastest link."
 PACKET_PAYLOAD: Final = 236
 "Bytes of a record in one Bluetooth packet: 244 without the header of BTP."
 TUNED_ACK_DELAY_S: Final = 0.020
@@ -52,6 +52,13 @@ class LinkConfig:
     "Silence of the peer after which the session ends; 0 for never."
     stream_send_buffer_size: int = 16_384
     "Bytes written and not acknowledged, per stream."
+    max_stream_send_buffer_size: int = 0
+    """What that grows to, by doubling, when all of it is on its way and more could be: on a path
+    with a long delay. No growth when it is not larger."""
+    max_send_growth: int = 2_097_152
+    """Bytes by which all send buffers together may grow, a dozen at the largest. Buffers keep what
+    they have until their stream ends, so a peer that asks for much and acknowledges late is
+    bounded by it."""
     initial_stream_receive_window: int = 16_384
     "Credit of every new stream, advertised in the handshake."
     max_stream_receive_window: int = 32_768
@@ -80,6 +87,8 @@ class LinkConfig:
         _require(self.keepalive_interval_s >= 0, "keepalive_interval_s")
         _require(self.peer_timeout_s >= 0, "peer_timeout_s")
         _require(self.stream_send_buffer_size >= 1, "stream_send_buffer_size")
+        _require(self.max_stream_send_buffer_size >= 0, "max_stream_send_buffer_size")
+        _require(self.max_send_growth >= 0, "max_send_growth")
         _require(self.initial_stream_receive_window >= 1, "initial_stream_receive_window")
         _require(
             self.initial_stream_receive_window <= self.max_stream_receive_window <= MAX_U32,
@@ -102,6 +111,7 @@ class LinkConfig:
         """
         return cls(
             stream_send_buffer_size=TUNED_WINDOW,
+            max_stream_send_buffer_size=TUNED_MAX_WINDOW,
             initial_stream_receive_window=TUNED_WINDOW,
             max_stream_receive_window=TUNED_MAX_WINDOW,
             ack_delay_s=TUNED_ACK_DELAY_S,
@@ -122,7 +132,7 @@ class StreamOptions:
     requested_peer_receive_window: int | None = None
     "Bytes we would like to be allowed to send, 1 to 2^32 - 1; the peer decides."
     send_buffer_size: int | None = None
-    "Bytes held until acknowledged, at least 1."
+    "Bytes held until acknowledged, at least 1; a buffer of a given size does not grow."
 
     def __post_init__(self) -> None:
         for name in ("receive_window", "requested_peer_receive_window", "send_buffer_size"):

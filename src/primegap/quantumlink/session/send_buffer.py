@@ -51,6 +51,20 @@ class SendBuffer:
         return max(self._size - len(self._data), 0) if self._final is None else 0
 
     @property
+    def size(self) -> int:
+        """Most bytes held."""
+        return self._size
+
+    @property
+    def is_all_sent(self) -> bool:
+        """True when nothing waits to be sent: what is held is on its way."""
+        return self._next == self._base + len(self._data) and not self._lost.starts
+
+    def grow(self, growth: int) -> None:
+        """Hold more bytes from now on."""
+        self._size += growth
+
+    @property
     def end(self) -> int:
         """Offset behind the last byte written."""
         return self._base + len(self._data)

@@ -70,6 +70,7 @@ class Stream:
         "_send_credit",
         "header",
         "references",
+        "send_growth",
         "stream_id",
         "window",
     )
@@ -89,6 +90,7 @@ class Stream:
         self.header = None if opening is None else opening.header
         self.window = ReceiveWindow(receive_window)
         self.references = 0  # tracked records that mention the stream
+        self.send_growth = 0  # bytes by which the send buffer grew
         self._opening = opening
         self._emit = emit
         self._outbound = SendBuffer(send_buffer_size)
@@ -333,18 +335,37 @@ class Stream:
         frame = outbound.copy_behind(head, offset, stop)
         return frame, SentData(stream_id, offset, stop, fin)
 
-    def acknowledge_data(self, start: int, stop: int, *, fin: bool) -> None:
-        """A record with this data arrived."""
+    @property
+    def send_buffer_size(self) -> int:
+        """Most bytes held until acknowledged."""
+        return self._outbound.size
+
+    def grow_send_buffer(self, growth: int) -> None:
+        """Hold more bytes until acknowledged.
+
+        The writer of a full buffer hears of the room here: what was acknowledged behind a gap has
+        freed none, and when the gap closes the buffer is not full any more.
+        """
+        was_full = not self._outbound.capacity
+        self._outbound.grow(growth)
+        self.send_growth += growth
+        if was_full and self._outbound.capacity:
+            self._emit(StreamWritable(self.stream_id))
+
+    def acknowledge_data(self, start: int, stop: int, *, fin: bool) -> bool:
+        """A record with this data arrived; True when a larger send buffer would have helped."""
         if self._outbound_reset is not None:
-            return
+            return False
         outbound = self._outbound
         was_full = not outbound.capacity
+        was_short = was_full and outbound.is_all_sent and not outbound.is_finished
         outbound.acknowledge(start, stop, fin=fin)
         if was_full and outbound.capacity:
             self._emit(StreamWritable(self.stream_id))
         if outbound.is_acknowledged and not self._outbound_reported:
             self._outbound_reported = True
             self._emit(OutboundFinished(self.stream_id))
+        return was_short
 
     def lose_data(self, start: int, stop: int, *, fin: bool) -> None:
         """A record with this data did not arrive."""

@@ -65,6 +65,8 @@ class StreamTable:
         self._peer_initial_window = peer_initial_window
         self._emit = emit
         self._memory = MemoryBudget(config.max_receive_memory)
+        self._send_growth = config.max_send_growth  # bytes by which send buffers may still grow
+        self._fixed_buffers: set[int] = set()  # streams whose send buffer has a size of its own
         self._streams: dict[int, Stream] = {}
         self.rtt_s: float | None = None  # round trip, when it is known
         self.opening_size = 0  # a record that holds the longest opening of ours, and one byte
@@ -119,6 +121,8 @@ class StreamTable:
             emit=self._emit,
         )
         self._streams[stream.stream_id] = stream
+        if options.send_buffer_size is not None:
+            self._fixed_buffers.add(stream.stream_id)
         needed = MIN_RECORD_SIZE + 1 + OPEN_OVERHEAD + len(header) + 1
         self.opening_size = max(self.opening_size, needed)
         return stream
@@ -335,7 +339,8 @@ class StreamTable:
         for stream_id, start, stop, fin in content.data:
             stream = self._streams.get(stream_id)
             if stream is not None:
-                stream.acknowledge_data(start, stop, fin=fin)
+                if stream.acknowledge_data(start, stop, fin=fin):
+                    self._grow_send_buffer(stream)
                 if stream_id not in self._sending:
                     self._wake(stream)
                 self._unreference(stream, 0 if was_lost else 1)
@@ -385,6 +390,16 @@ class StreamTable:
                 self._forget_if_over(stream)
         self.may_be_over.clear()
 
+    def _grow_send_buffer(self, stream: Stream) -> None:
+        """Double a send buffer that holds its stream back, as far as there is memory for it."""
+        size = stream.send_buffer_size
+        if stream.stream_id in self._fixed_buffers:
+            return
+        growth = min(size, self._config.max_stream_send_buffer_size - size, self._send_growth)
+        if growth > 0:
+            self._send_growth -= growth
+            stream.grow_send_buffer(growth)
+
     def _unreference(self, stream: Stream, count: int) -> None:
         stream.references -= count
         if not stream.references:
@@ -405,6 +420,8 @@ class StreamTable:
             return
         del self._streams[stream.stream_id]
         self._memory.release(stream.window)
+        self._send_growth += stream.send_growth
+        self._fixed_buffers.discard(stream.stream_id)
         self._windowing.pop(stream.stream_id, None)
         self._sending.pop(stream.stream_id, None)
         if not stream.is_ours:
