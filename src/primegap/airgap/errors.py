@@ -32,6 +32,13 @@ class TooLargeForQrError(LocalAirgapError):
     hint = "This is too large for QR codes. Use a file instead."
 
 
+class CardNamesUsedUpError(LocalAirgapError):
+    """Every number is in a file's name already."""
+
+    code = "card-names-used-up"
+    hint = "The card holds 999 files of this name. Remove some."
+
+
 class RemoteAirgapError(AirgapError):
     """What was read is not usable."""
 
@@ -184,3 +191,31 @@ class PictureTooLargeError(QrError):
 
     code = "picture-too-large"
     hint = "The picture is too large."
+
+
+class ArchiveError(RemoteAirgapError):
+    """A file is no 7-Zip archive, is damaged, or uses what is not read here."""
+
+    code = "archive-unreadable"
+    hint = "The file is no backup that can be read. It may be damaged."
+
+
+class ArchiveCodeError(RemoteAirgapError):
+    """The archive does not open with this backup code."""
+
+    code = "archive-code"
+    hint = "The backup does not open with this code. Check the digits."
+
+
+class FirmwareFileError(RemoteAirgapError):
+    """A file is no firmware image of the reference device's form, or nobody approved signed it."""
+
+    code = "firmware-file"
+    hint = "This is no firmware for the device, or it is not signed by its makers."
+
+
+class ChallengeRefusedError(RemoteAirgapError):
+    """A supply-chain challenge is malformed, or the server did not sign it; it is not answered."""
+
+    code = "supply-chain-challenge"
+    hint = "This is no question of the server that checks devices."

@@ -95,6 +95,13 @@ class AccountFormatError(RemoteError):
     hint = "This account description is damaged or not supported."
 
 
+class MultisigConfigError(AccountFormatError):
+    """A file does not describe a wallet of several signers that can be signed for."""
+
+    code = "multisig-config"
+    hint = "This is not the file of a multisig wallet, or its keys do not fit."
+
+
 class AccountNetworkError(AccountFormatError):
     """An account description of another network."""
 

@@ -26,6 +26,7 @@ from primegap.bitcoin.mnemonic import (
 from primegap.bitcoin.scripts import ScriptType
 
 if TYPE_CHECKING:
+    from primegap.bitcoin.exports.keys import ExportKeys
     from primegap.bitcoin.networks import Network
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "account_key",
     "account_private_key",
     "entropy_to_words",
+    "export_keys",
     "master_fingerprint",
     "mix_entropy",
     "seed_words",
@@ -98,6 +100,28 @@ def _account_secret(entropy: bytes, network: Network, account: int, script_type:
     master = bdkpython.DescriptorSecretKey(bdk_network_kind(network), mnemonic, None)
     path = f"m/{purpose}'/{network.coin_type}'/{account}'"
     return master.derive(bdkpython.DerivationPath(path))
+
+
+def export_keys(entropy: bytes, network: Network, account: int) -> ExportKeys:
+    """Return the public keys of an account at the paths that other wallets know.
+
+    Raises:
+        LocalError: an argument is out of range.
+    """
+    from primegap.bitcoin.exports.keys import ExportKeys, Slot
+
+    check_entropy(entropy)
+    if not 0 <= account <= MAX_ACCOUNT:
+        raise LocalError("an account number is out of range")
+    mnemonic = bdkpython.Mnemonic.from_entropy(entropy)
+    master = bdkpython.DescriptorSecretKey(bdk_network_kind(network), mnemonic, None)
+    xpubs = {}
+    for slot in Slot:
+        secret = master.derive(bdkpython.DerivationPath(slot.path(network, account)))
+        xpubs[slot] = _public_part(secret).xpub
+    public = master.as_public()
+    master_xpub = str(public).partition("/")[0]
+    return ExportKeys(network, account, public.master_fingerprint(), master_xpub, xpubs)
 
 
 def _public_part(secret: Any) -> AccountKey:
