@@ -12,6 +12,9 @@ KILLS ?=
 SEEDS ?= 20000
 FIRST ?= 0
 
+# A test that waits for processes leaves its core idle, so there are two workers for each.
+WORKERS ?= $(shell echo $$((2 * $$(nproc))))
+
 .PHONY: help demo test guarantees check format bench fuzz adversary kills docs screens lock clean setup setup-dev
 
 help: ## Show this list.
@@ -21,10 +24,10 @@ demo: setup ## Pair, receive, pay and sign by QR on a private chain; then stay o
 	@$(PYTHON) -m primegap.cli --data-dir build/demo demo $(ARGS)
 
 test: setup-dev ## Run every test.
-	@$(PYTHON) -bb -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder $(ARGS)
+	@$(PYTHON) -bb -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 guarantees: setup-dev ## Attack the device and report each guarantee by id (KILLS=5000 for a long run).
-	@$(if $(KILLS),PRIMEGAP_KILLS=$(KILLS)) $(PYTHON) -bb -m pytest --quiet --numprocesses auto \
+	@$(if $(KILLS),PRIMEGAP_KILLS=$(KILLS)) $(PYTHON) -bb -m pytest --quiet --numprocesses $(WORKERS) \
 	    --dist loadfile --guarantees build/guarantees.json $(ARGS)
 
 check: setup-dev ## Static checks: format, lint, types, import contracts, docs.
