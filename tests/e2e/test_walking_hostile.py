@@ -40,7 +40,7 @@ from primegap.quantumlink.api.index import ALL_ROUTES, DEVICE_ROUTES
 from primegap.quantumlink.errors import QuantumLinkError
 from primegap.quantumlink.rpc import AppId, AppRouteKey
 from primegap.quantumlink.session import LinkConfig, LinkEngine
-from primegap.radio.central import BumbleCentral, CentralPort, open_central
+from primegap.radio.bumble_central import BumbleCentral, BumblePort, open_bumble
 from primegap.radio.errors import RadioError
 
 ROLES: Final = ("core", "security", "ui", "link", "bitcoin", "radio", "panel", "camera")
@@ -70,10 +70,10 @@ class Hostile:
 
     @contextlib.asynccontextmanager
     async def central(self) -> AsyncIterator[BumbleCentral]:
-        async with open_central(self.house.air.companion) as central:
+        async with open_bumble(self.house.air.companion) as central:
             yield central
 
-    async def connect(self, central: BumbleCentral) -> CentralPort:
+    async def connect(self, central: BumbleCentral) -> BumblePort:
         """Make a Bluetooth connection, as soon as the device advertises."""
         deadline = time.monotonic() + ATTACK_S
         while True:

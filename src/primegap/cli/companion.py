@@ -83,8 +83,8 @@ async def opened(options: Options) -> AsyncIterator[Companion]:
     "--bluetooth",
     default="virtual",
     show_default=True,
-    help="HCI transport of the Bluetooth adapter (usb:0, hci-socket:0, …), or `virtual` for the "
-    "emulated one of `primegap device run`.",
+    help="HCI transport of the Bluetooth adapter (usb:0, hci-socket:0, …), `bleak` for the "
+    "Bluetooth of this computer, or `virtual` for the emulated one of `primegap device run`.",
 )
 @click.option(
     "--trace",

@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from primegap.companion.state import CompanionState
     from primegap.linktrace import TraceFile
     from primegap.quantumlink import PairingLink
-    from primegap.radio.central import BumbleCentral, CentralPort
+    from primegap.radio.central import Central, CentralPort
 
 FIND_TIMEOUT_S: Final = 15.0
 CONNECT_TIMEOUT_S: Final = 20.0
@@ -95,7 +95,7 @@ class DeviceLink:
         self._client: RpcClient | None = None
         self._following: asyncio.Task[None] | None = None
         self._keeping: list[asyncio.Task[None]] = []
-        self._central: BumbleCentral | None = None
+        self._central: Central | None = None
         self._adapter = contextlib.AsyncExitStack()
         self._connected = asyncio.Event()
         self.ended = False
@@ -185,7 +185,7 @@ class DeviceLink:
 
     # -- Bluetooth ------------------------------------------------------------------------------
 
-    async def _open_adapter(self) -> BumbleCentral:
+    async def _open_adapter(self) -> Central:
         """Return the adapter, opened again when it was lost."""
         from primegap.radio.central import open_central
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from primegap.radio.errors import (
     AdapterMissingError,
+    BleakMissingError,
     ConnectFailedError,
     DeviceNotFoundError,
     LocalRadioError,
@@ -35,6 +36,7 @@ __all__ = [
     "MAX_PACKET_BYTES",
     "AdapterMissingError",
     "AnyMessage",
+    "BleakMissingError",
     "ConnectFailedError",
     "DeviceNotFoundError",
     "Link",

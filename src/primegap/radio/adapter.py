@@ -21,6 +21,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
+from primegap.radio.central import SYSTEM_TRANSPORT
 from primegap.radio.errors import AdapterMissingError, RadioError, TransportSpecError
 from primegap.radio.h4 import HciPipe
 
@@ -64,13 +65,15 @@ async def run_adapter(adapter: str, door: str, *, until_eof: bool) -> None:
 
     Raises:
         AdapterMissingError: nothing answers at the transport string.
-        TransportSpecError: the door is not `unix:PATH`.
+        TransportSpecError: the door is not `unix:PATH`, or the adapter the operating system's.
     """
     from bumble.transport import open_transport
 
     scheme, _, path = door.partition(":")
     if scheme != "unix" or not path:
         raise TransportSpecError("the door is unix:PATH")
+    if adapter.partition(":")[0] == SYSTEM_TRANSPORT:
+        raise TransportSpecError("the system's own Bluetooth is for companions only")
     try:
         transport = await open_transport(adapter)
     except Exception as error:

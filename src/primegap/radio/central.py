@@ -5,34 +5,25 @@
         port = await central.connect(device)
         await port.send(packet)
 
-`open_central` runs bumble's host stack on any HCI transport. A central that uses the operating
-system's own Bluetooth would be another `Central`; nothing else depends on bumble.
+Two stacks can be below: bumble's own, on any HCI transport (`bumble_central`), and the operating
+system's Bluetooth, reached by the optional library bleak (`bleak_central`).
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
+from abc import ABC, abstractmethod
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Final, Protocol
 
 from primegap.quantumlink.aio.port import PortClosedError
-from primegap.radio import nus
-from primegap.radio.errors import (
-    AdapterMissingError,
-    ConnectFailedError,
-    DeviceNotFoundError,
-    LocalRadioError,
-)
+from primegap.radio.errors import LocalRadioError
 from primegap.radio.messages import MAX_PACKET_BYTES
-from primegap.radio.tasks import end_tasks
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Coroutine
-
-    from primegap.quantumlink.aio.port import PacketPort
+    from collections.abc import AsyncIterator
 
 FIND_TIMEOUT_S: Final = 15.0
 "Scanning stops after this time (section 13.2)."
@@ -43,15 +34,8 @@ OPEN_TIMEOUT_S: Final = 10.0
 DISCONNECT_TIMEOUT_S: Final = 2.0
 MAX_RECEIVED_PACKETS: Final = 4096
 "Packets kept for a program that does not take them (1 MiB); further ones are dropped."
-
-T = TypeVar("T")
-
-_WRITE_COMMAND: Final = 0x52
-_NOTIFICATION: Final = 0x1B
-
-
-class _InterruptedError(Exception):
-    """Work was ended by something else; never leaves this module."""
+SYSTEM_TRANSPORT: Final = "bleak"
+"Scheme of the transport strings that mean the operating system's own Bluetooth."
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +50,72 @@ class FoundDevice:
     "Signal strength of the advertisement."
     random: bool = True
     "Whether the address is a random one."
+
+
+class CentralPort(ABC):
+    """A connection to one device: packets of at most 244 bytes in both directions."""
+
+    packet_size = MAX_PACKET_BYTES
+
+    def __init__(self) -> None:
+        self._received: deque[bytes] = deque()
+        self._arrived = asyncio.Event()
+        self._closed = asyncio.Event()
+        self.dropped_packets = 0
+        "Packets lost because nobody took them."
+
+    @property
+    def closed(self) -> bool:
+        """Whether the connection is gone."""
+        return self._closed.is_set()
+
+    async def wait_closed(self) -> None:
+        """Wait until the connection is gone."""
+        await self._closed.wait()
+
+    async def send(self, packet: bytes) -> None:
+        """Write one packet without response, when there is room for it.
+
+        Raises:
+            PortClosedError: the connection is gone.
+        """
+        if len(packet) > self.packet_size:
+            raise LocalRadioError(f"a packet has at most {self.packet_size} bytes")
+        await self._write(packet)
+
+    @abstractmethod
+    async def _write(self, packet: bytes) -> None:
+        """Do what `send` promises."""
+
+    async def receive(self) -> bytes:
+        """Return the next packet of the device; packets that came before a loss still arrive.
+
+        Raises:
+            PortClosedError: the connection is gone and nothing is left.
+        """
+        while not self._received:
+            if self.closed:
+                raise PortClosedError("the Bluetooth connection is gone")
+            self._arrived.clear()
+            await self._arrived.wait()
+        return self._received.popleft()
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Disconnect."""
+
+    def notified(self, packet: bytes) -> None:
+        """Take a packet of the device."""
+        if len(self._received) >= MAX_RECEIVED_PACKETS:
+            self.dropped_packets += 1
+        else:
+            self._received.append(packet)
+            self._arrived.set()
+
+    def lost(self) -> None:
+        """The connection is gone: wake whoever waits."""
+        self._closed.set()
+        self._arrived.set()
 
 
 class Central(Protocol):
@@ -87,7 +137,7 @@ class Central(Protocol):
 
     async def connect(
         self, device: FoundDevice, *, timeout_s: float = CONNECT_TIMEOUT_S
-    ) -> PacketPort:
+    ) -> CentralPort:
         """Connect and return a port on which packets flow.
 
         Raises:
@@ -96,334 +146,28 @@ class Central(Protocol):
         """
 
 
-class CentralPort:
-    """A connection to one device: packets of at most 244 bytes in both directions."""
-
-    packet_size = MAX_PACKET_BYTES
-
-    def __init__(self, owner: BumbleCentral, connection: Any) -> None:
-        self._owner = owner
-        self._connection = connection
-        self._rx_handle = 0
-        self._received: deque[bytes] = deque()
-        self._arrived = asyncio.Event()
-        self._closed = asyncio.Event()
-        self.dropped_packets = 0
-        "Packets lost because nobody took them."
-
-    @property
-    def closed(self) -> bool:
-        """Whether the connection is gone."""
-        return self._closed.is_set()
-
-    async def wait_closed(self) -> None:
-        """Wait until the connection is gone."""
-        await self._closed.wait()
-
-    async def send(self, packet: bytes) -> None:
-        """Write one packet without response, when the controller has room for it.
-
-        Raises:
-            PortClosedError: the connection is gone.
-        """
-        if len(packet) > self.packet_size:
-            raise LocalRadioError(f"a packet has at most {self.packet_size} bytes")
-        await self._owner.wait_for_room(self)
-        if self.closed:
-            raise PortClosedError("the Bluetooth connection is gone")
-        pdu = bytes([_WRITE_COMMAND]) + self._rx_handle.to_bytes(2, "little") + packet
-        self._owner.send_att(self._connection.handle, pdu)
-
-    async def receive(self) -> bytes:
-        """Return the next packet of the device; packets that came before a loss still arrive.
-
-        Raises:
-            PortClosedError: the connection is gone and nothing is left.
-        """
-        while not self._received:
-            if self.closed:
-                raise PortClosedError("the Bluetooth connection is gone")
-            self._arrived.clear()
-            await self._arrived.wait()
-        return self._received.popleft()
-
-    async def close(self) -> None:
-        """Disconnect."""
-        if not self.closed:
-            await self._owner.disconnect(self._connection)
-            self.lost()
-
-    def ready(self, rx_handle: int) -> None:
-        """Set where to write to; from now on packets may be sent."""
-        self._rx_handle = rx_handle
-
-    def notified(self, packet: bytes) -> None:
-        """Take a packet of the device."""
-        if len(self._received) >= MAX_RECEIVED_PACKETS:
-            self.dropped_packets += 1
-        else:
-            self._received.append(packet)
-            self._arrived.set()
-
-    def lost(self) -> None:
-        """The connection is gone: wake whoever waits."""
-        self._closed.set()
-        self._arrived.set()
-        self._owner.flow.set()
-
-
-class BumbleCentral:
-    """A `Central` on bumble's host stack."""
-
-    def __init__(self, transport: Any) -> None:
-        """Take an open transport of bumble; `open_central` does this."""
-        from bumble import att, hci
-        from bumble import device as bumble_device
-
-        logging.getLogger("bumble").setLevel(logging.CRITICAL)  # a device must not fill the log
-        self._att_channel = att.ATT_CID
-        self._loop = asyncio.get_running_loop()
-        config = bumble_device.DeviceConfiguration(
-            name="primegap", address=hci.Address.generate_static_address()
-        )
-        self._device: Any = bumble_device.Device.from_config_with_hci(
-            config, transport.source, transport.sink
-        )
-        self._device.l2cap_channel_manager.register_fixed_channel(
-            self._att_channel, self._att_received
-        )
-        self._ports: dict[int, tuple[CentralPort, int]] = {}
-        self.flow = asyncio.Event()
-        "Set when the controller took packets, or a connection was lost."
-        self._device.on("connection", self._connected)
-        self._connecting = False
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._lost = asyncio.Event()
-        transport.source.terminated.add_done_callback(lambda _: self._adapter_lost())
-
-    async def power_on(self) -> None:
-        """Start the controller."""
-        await self._device.power_on()
-        self._queue = self._device.host.le_acl_packet_queue
-        self._queue.on("flow", self.flow.set)
-
-    async def find(
-        self,
-        *,
-        name: str | None = None,
-        address: str | None = None,
-        timeout_s: float = FIND_TIMEOUT_S,
-    ) -> FoundDevice:
-        """Scan for the first device that offers our service and matches; see `Central.find`."""
-        from bumble import core, hci
-        from bumble.core import AdvertisingData
-
-        service = core.UUID(nus.SERVICE_UUID)
-        found: asyncio.Future[FoundDevice] = self._loop.create_future()
-
-        def heard(advertisement: Any) -> None:
-            data = advertisement.data
-            services = data.get(AdvertisingData.COMPLETE_LIST_OF_128_BIT_SERVICE_CLASS_UUIDS)
-            its_name = data.get(AdvertisingData.COMPLETE_LOCAL_NAME) or ""
-            its_address = advertisement.address.to_string(False)
-            matches = (
-                service in (services or ())
-                and (name is None or its_name == name)
-                and (address is None or its_address == address.upper())
-            )
-            if matches and not found.done():
-                random = advertisement.address.address_type != hci.Address.PUBLIC_DEVICE_ADDRESS
-                found.set_result(FoundDevice(its_address, its_name, advertisement.rssi, random))
-
-        async def scan() -> FoundDevice:
-            await self._device.start_scanning(active=True)
-            async with asyncio.timeout(timeout_s):
-                return await found
-
-        self._device.on("advertisement", heard)
-        try:
-            return await self._unless_adapter_lost(scan())
-        except TimeoutError as error:
-            raise DeviceNotFoundError("no matching device advertised") from error
-        finally:
-            self._device.remove_listener("advertisement", heard)
-            if not self._lost.is_set():
-                with contextlib.suppress(core.BaseBumbleError, hci.HCI_Error, TimeoutError):
-                    await self._device.stop_scanning()
-
-    async def connect(
-        self, device: FoundDevice, *, timeout_s: float = CONNECT_TIMEOUT_S
-    ) -> CentralPort:
-        """Connect and make the link carry our packets; see `Central.connect`."""
-        from bumble import core, hci
-
-        address = hci.Address(
-            device.address,
-            hci.Address.RANDOM_DEVICE_ADDRESS
-            if device.random
-            else hci.Address.PUBLIC_DEVICE_ADDRESS,
-        )
-        deadline_s = self._loop.time() + timeout_s
-        self._connecting = True
-        try:
-            connection = await self._unless_adapter_lost(
-                self._device.connect(address, timeout=timeout_s)
-            )
-        except (core.BaseBumbleError, hci.HCI_Error, TimeoutError) as error:
-            raise ConnectFailedError("the device did not answer") from error
-        except asyncio.CancelledError:
-            self._spawn(self._give_up_connecting())
-            raise
-        finally:
-            self._connecting = False
-        port = CentralPort(self, connection)
-        if self._device.lookup_connection(connection.handle) is not connection:
-            # Another central was faster; the loss was reported together with the connection.
-            raise ConnectFailedError("the device is busy with another phone")
-        connection.on("disconnection", lambda _reason: self._disconnected(connection.handle, port))
-        try:
-            async with asyncio.timeout_at(deadline_s):
-                await self._unless(port.wait_closed(), self._set_up(port, connection))
-        except (_InterruptedError, TimeoutError) as error:
-            await port.close()
-            raise ConnectFailedError("the link was lost while it was set up") from error
-        except BaseException:
-            await port.close()
-            raise
-        return port
-
-    async def _unless_adapter_lost(self, work: Coroutine[Any, Any, T]) -> T:
-        try:
-            return await self._unless(self._lost.wait(), work)
-        except _InterruptedError as error:
-            raise AdapterMissingError("the adapter is gone") from error
-
-    async def _unless(self, end: Coroutine[Any, Any, object], work: Coroutine[Any, Any, T]) -> T:
-        """Do some work unless something ends it, or bumble cancels it from within."""
-        working, ending = self._loop.create_task(work), self._loop.create_task(end)
-        try:
-            await asyncio.wait({working, ending}, return_when=asyncio.FIRST_COMPLETED)
-            if ending.done() or working.cancelled():
-                raise _InterruptedError
-            return working.result()
-        finally:
-            await end_tasks(working, ending)
-
-    async def _give_up_connecting(self) -> None:
-        from bumble import core, hci
-
-        with contextlib.suppress(core.BaseBumbleError, hci.HCI_Error, TimeoutError):
-            await self._device.send_sync_command(hci.HCI_LE_Create_Connection_Cancel_Command())
-
-    def _connected(self, connection: Any) -> None:
-        if not self._connecting:  # it came after we had given up, and would block the device
-            self._spawn(self.disconnect(connection))
-
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        task = self._loop.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def _set_up(self, port: CentralPort, connection: Any) -> None:
-        """Make the MTU large, then find the service and switch notifications on.
-
-        In this order the device's first notification already has room (section 8.3).
-        """
-        from bumble import att, core
-        from bumble.device import Peer
-
-        try:
-            peer = Peer(connection)
-            if await peer.request_mtu(nus.ATT_MTU) < nus.ATT_MTU:
-                raise ConnectFailedError("the link is too narrow for our packets")
-            services = await peer.discover_service(core.UUID(nus.SERVICE_UUID))
-            if not services:
-                raise ConnectFailedError("the device does not offer our service")
-            uuids = [core.UUID(nus.RX_UUID), core.UUID(nus.TX_UUID)]
-            found = {
-                str(one.uuid): one for one in await services[0].discover_characteristics(uuids)
-            }
-            receive, transmit = (found.get(str(uuid)) for uuid in uuids)
-            if receive is None or transmit is None:
-                raise ConnectFailedError("the device does not offer our service")
-            self._ports[connection.handle] = (port, transmit.handle)
-            port.ready(receive.handle)
-            await transmit.subscribe()
-        except (core.BaseBumbleError, att.ATT_Error) as error:
-            raise ConnectFailedError("the device's answers do not make sense") from error
-
-    async def wait_for_room(self, port: CentralPort) -> None:
-        """Wait until the controller takes another packet, or the connection is lost."""
-        while not port.closed and self._queue.pending >= self._queue.max_in_flight:
-            self.flow.clear()
-            await self.flow.wait()
-
-    def send_att(self, handle: int, pdu: bytes) -> None:
-        """Send an ATT packet on a connection."""
-        self._device.send_l2cap_pdu(handle, self._att_channel, pdu)
-
-    async def disconnect(self, connection: Any) -> None:
-        """Close a connection."""
-        from bumble import core, hci
-
-        with contextlib.suppress(core.BaseBumbleError, hci.HCI_Error, TimeoutError):
-            async with asyncio.timeout(DISCONNECT_TIMEOUT_S):
-                await connection.disconnect()
-
-    async def close(self) -> None:
-        """Close all connections."""
-        for port, _ in list(self._ports.values()):
-            await port.close()
-        await end_tasks(*self._tasks)
-
-    def _disconnected(self, handle: int, port: CentralPort) -> None:
-        self._ports.pop(handle, None)
-        port.lost()
-
-    def _adapter_lost(self) -> None:
-        self._lost.set()
-        for port, _ in list(self._ports.values()):
-            port.lost()
-        self._ports.clear()
-
-    def _att_received(self, handle: int, pdu: bytes) -> None:
-        known = self._ports.get(handle)
-        if (
-            known is not None
-            and len(pdu) >= nus.ATT_HEADER_BYTES
-            and pdu[0] == _NOTIFICATION
-            and int.from_bytes(pdu[1:3], "little") == known[1]
-        ):
-            known[0].notified(pdu[nus.ATT_HEADER_BYTES :])
-        else:
-            self._device.on_gatt_pdu(handle, pdu)
-
-
 @contextlib.asynccontextmanager
-async def open_central(transport: str) -> AsyncIterator[BumbleCentral]:
+async def open_central(transport: str) -> AsyncIterator[Central]:
     """Open a Bluetooth adapter as a central and close it in the end.
 
     Args:
-        transport: transport string of bumble: "usb:0", "serial:/dev/ttyACM0", "hci-socket:0",
-            "android-netsim", or the companion's door of a virtual air ("unix:PATH").
+        transport: "bleak" for the Bluetooth of the operating system, "bleak:hci1" for one adapter
+            of several (Linux); or a transport string of bumble: "usb:0", "serial:/dev/ttyACM0",
+            "hci-socket:0", "android-netsim", or the companion's door of a virtual air
+            ("unix:PATH").
 
     Raises:
         AdapterMissingError: nothing answers there.
+        BleakMissingError: bleak is wanted and not installed.
     """
-    from bumble.transport import open_transport
+    scheme, _, adapter = transport.partition(":")
+    if scheme == SYSTEM_TRANSPORT:
+        from primegap.radio.bleak_central import open_system
 
-    opened: Any = None
-    try:
-        try:
-            async with asyncio.timeout(OPEN_TIMEOUT_S):
-                opened = await open_transport(transport)
-                central = BumbleCentral(opened)
-                await central.power_on()
-        except Exception as error:
-            scheme = transport.partition(":")[0]
-            raise AdapterMissingError(f"no adapter answers at the {scheme} transport") from error
-        yield central
-        await central.close()
-    finally:
-        if opened is not None:
-            await opened.close()
+        async with open_system(adapter or None) as central:
+            yield central
+    else:
+        from primegap.radio.bumble_central import open_bumble
+
+        async with open_bumble(transport) as central:
+            yield central

@@ -85,6 +85,16 @@ class AdapterMissingError(RemoteRadioError):
     hint = "No Bluetooth adapter was found; check that it is plugged in and free."
 
 
+class BleakMissingError(AdapterMissingError):
+    """The library that reaches the operating system's Bluetooth is not installed."""
+
+    code = "radio-bleak-missing"
+    hint = (
+        "The Bluetooth of this computer is reached through the library bleak, which is not "
+        "installed: pip install 'primegap[bleak]'. Or name an adapter otherwise, such as usb:0."
+    )
+
+
 class DeviceNotFoundError(RemoteRadioError):
     """No matching device advertised itself within the time given."""
 
