@@ -111,7 +111,7 @@ async def funded_page(
             yield client, companion, node
 
 
-async def eventually(check: Callable[[], Any], timeout_s: float = 20) -> None:
+async def eventually(check: Callable[[], Any], timeout_s: float = 60) -> None:
     """Wait until something is true."""
     async with asyncio.timeout(timeout_s):
         while not await check():

@@ -30,7 +30,7 @@ FLAGS = (
 )
 DESKTOP = {"width": 1100, "height": 860}
 PHONE = {"width": 390, "height": 844}
-PATIENCE_S = 10.0
+PATIENCE_S = 90.0
 REACTION_S = 3.0
 ATTEMPTS = 3
 HOLD_MARGIN_S = 0.9  # the screen counts from its own clock, and refuses touches at first
@@ -108,7 +108,7 @@ class DeviceHand:
         """What the device shows, as data."""
         return await asyncio.to_thread(self._client.screen)
 
-    async def wait(self, screen: str, timeout_s: float = 30) -> dict[str, Any]:
+    async def wait(self, screen: str, timeout_s: float = PATIENCE_S) -> dict[str, Any]:
         """Wait until the device shows a screen."""
         return await asyncio.to_thread(self._client.wait, screen, timeout_s=timeout_s)
 

@@ -43,7 +43,7 @@ class Command:
     async def until_said(self, words: str) -> str:
         """Read what it says to the person until these words come."""
         assert self._process.stderr is not None
-        async with asyncio.timeout(40):
+        async with asyncio.timeout(90):
             while line := (await self._process.stderr.readline()).decode():
                 self.said.append(line)
                 if words in line:
@@ -52,14 +52,14 @@ class Command:
 
     async def result(self) -> dict[str, Any]:
         """Wait for the end; return the object it printed."""
-        async with asyncio.timeout(40):
+        async with asyncio.timeout(90):
             out, err = await self._process.communicate()
         answer: dict[str, Any] = json.loads(out or b"{}")
         assert (self._process.returncode == 0) is ("error" not in answer), err.decode()
         return answer
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(400)
 async def test_pair_share_pay_and_forget(tmp_path: Path) -> None:
     async with system(tmp_path, until="set-up") as demo:
         finger = demo.finger

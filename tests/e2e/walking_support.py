@@ -97,7 +97,7 @@ def kill(demo: Demo, role: str) -> None:
     os.kill(pids[0], signal.SIGKILL)
 
 
-async def eventually(check: Callable[[], bool], timeout_s: float = 30) -> None:
+async def eventually(check: Callable[[], bool], timeout_s: float = 90) -> None:
     """Wait until something is true."""
     async with asyncio.timeout(timeout_s):
         while not check():

@@ -228,18 +228,17 @@ class LiveRegions:
             await socket.close(1013)
             return
         self._sockets += 1
-        await socket.accept()
-        query = dict(socket.query_params)
-        sender = asyncio.create_task(self._send_regions(socket, name, txid, query))
         try:
-            while True:
-                await socket.receive_text()  # pages say nothing; this waits for the end
-        except (WebSocketDisconnect, KeyError):
-            pass
+            await socket.accept()
+            query = dict(socket.query_params)
+            async with asyncio.TaskGroup() as both:
+                sender = both.create_task(self._send_regions(socket, name, txid, query))
+                with contextlib.suppress(WebSocketDisconnect, KeyError):
+                    while True:
+                        await socket.receive_text()  # pages say nothing; this waits for the end
+                sender.cancel()
         finally:
             self._sockets -= 1
-            sender.cancel()
-            await asyncio.gather(sender, return_exceptions=True)
 
     async def _send_regions(
         self, socket: WebSocket, name: str, txid: str, query: dict[str, str]
