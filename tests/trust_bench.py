@@ -133,11 +133,11 @@ class Bench(Supervisor):
                 "bitcoin": Supply(config=config),
                 "link": Supply(
                     config={
-                        "version": "1",
                         "chip_fuses": bytes(32).hex(),
                         "chip_header": bundled_image()[:HEADER_BYTES].hex(),
                     }
                 ),
+                "calls": Supply(config={"version": "1"}),
                 "app-manager": Supply(config={"version": "0.1.0"}),
                 "radio": Supply(),
             },

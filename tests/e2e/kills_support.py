@@ -32,10 +32,10 @@ from primegap.device.launcher import DeviceSettings, StartedDevice, start_device
 from primegap.regtest import call_control
 
 AMOUNT: Final = "0.001"
-OF_THE_DEVICE: Final = ("core", "security", "ui", "panel", "link", "bitcoin", "radio")
+OF_THE_DEVICE: Final = ("core", "security", "ui", "panel", "link", "calls", "bitcoin", "radio")
 AROUND_IT: Final = ("air", "companion", "chain")
 STOPS_THE_DEVICE: Final = frozenset({"core", "ui", "panel"})
-ASKED_ONCE: Final = frozenset({"link", "radio", "air", "companion", "chain"})
+ASKED_ONCE: Final = frozenset({"link", "calls", "radio", "air", "companion", "chain"})
 "Whoever of these dies, the app and the screen live: nothing is asked twice."
 LONGEST_STEP_S: Final = 6.0
 AFTER_HOLD_S: Final = 2.3  # about when the hold of a payment is complete

@@ -43,7 +43,7 @@ from primegap.quantumlink.session import LinkConfig, LinkEngine
 from primegap.radio.bumble_central import BumbleCentral, BumblePort, open_bumble
 from primegap.radio.errors import RadioError
 
-ROLES: Final = ("core", "security", "ui", "link", "bitcoin", "radio", "panel", "camera")
+ROLES: Final = ("core", "security", "ui", "link", "calls", "bitcoin", "radio", "panel", "camera")
 MAX_RSS: Final = 320 << 20
 "Of any process: imports take up to 110 MiB; the bounds of calls, streams and screens the rest."
 REACTION_S: Final = 10.0  # a second on an idle machine; this one may be very busy

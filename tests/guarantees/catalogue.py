@@ -19,7 +19,6 @@ OTHER_GROUPS: Final = ("B", "K")
 
 NOT_BUILT: Final[dict[str, str]] = {
     "F-8": "there is no export of the microSD image to a host",
-    "L-10": "the link process, which holds its keys, parses what the companion sends",
 }
 "What is missing, by id. An id here may have tests of a part of it. `make guarantees` fails for it."
 

@@ -57,6 +57,10 @@ IMPORTS: Final[dict[str, tuple[str, ...]]] = {
         *("primegap.bitcoin.amounts", "primegap.bitcoin.errors", "primegap.bitcoin.networks"),
         "primegap.keyos.ui",
     ),
+    "calls": (
+        *("primegap.keyos.calls", "primegap.quantumlink", "primegap.btp"),
+        *("cryptography", "_cffi_backend"),  # imported with the public bundle of the companion
+    ),
     "radio": (
         *("bumble", "pyee", "cryptography", "_cffi_backend", "primegap.radio", "primegap.cosign"),
     ),

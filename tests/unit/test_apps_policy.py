@@ -165,7 +165,7 @@ REFUSED: dict[str, Refusal] = {
         CertificateDateError,
     ),
     "a message for built-in parts": (
-        renamed(permissions={"os/link": ["NextCall"]}),
+        renamed(permissions={"os/calls": ["NextCall"]}),
         Registry(),
         {},
         PermissionRefusedError,

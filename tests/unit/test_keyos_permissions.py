@@ -91,7 +91,7 @@ def test_only_catalogued_messages_can_be_obtained_by_installed_apps() -> None:
     assert {
         "os/security TakeAccountKey",
         "os/core SetSwitch",
-        "os/link NextCall",
+        "os/calls NextCall",
         "os/ui AskPermission",
         "os/permissions RevokeGrant",
         "os/core AnswerPermissionRequest",

@@ -187,7 +187,7 @@ def test_secret_bearing_messages_have_exactly_the_reviewed_holders() -> None:
         },
         "GetAccountXpub": {"bitcoin"},
         "TakeAccountKey": {"bitcoin"},
-        "WaitUnlocked": {"airlock", "app-manager", "bitcoin", "link", "permissions"},
+        "WaitUnlocked": {"airlock", "app-manager", "bitcoin", "calls", "permissions"},
     }
 
 

@@ -28,14 +28,20 @@ from tests.trust_bench import (
 
 from primegap.device.errors import DeviceError
 from primegap.files import StorageFullError, write_file
-from primegap.keyos.api import link
+from primegap.keyos.api import calls, link, security
 from primegap.keyos.errors import KeyosError, RequestError, Status
 from primegap.keyos.link import store as link_store
+from primegap.keyos.link.streams import MAX_STREAMS
 from primegap.keyos.process import Process
 from primegap.keyos.security.sealing import MAX_ATTEMPTS
 from primegap.keyos.storage import SealedFile
-from primegap.quantumlink import PairingLink, PairingToken
-from primegap.quantumlink.aio.errors import PeerResetError, SessionEndedError
+from primegap.quantumlink import NATIVE, PairingLink, PairingToken, PeerBundle
+from primegap.quantumlink.aio.errors import (
+    PeerLimitError,
+    PeerRefusedError,
+    PeerResetError,
+    SessionEndedError,
+)
 from primegap.quantumlink.aio.port import PortClosedError
 from primegap.quantumlink.api import bitcoin as routes
 from primegap.quantumlink.api import system
@@ -545,9 +551,9 @@ async def hollow(tmp_path: Path, radio: Radio) -> AsyncIterator[Bench]:
         assert running.alive, running.journal.text
 
 
-async def take(app: Process) -> link.RemoteCall:
+async def take(app: Process) -> calls.RemoteCall:
     async with asyncio.timeout(10):
-        return await app.call(link.NextCall(), link.RemoteCall)
+        return await app.call(calls.NextCall(), calls.RemoteCall)
 
 
 @pytest.mark.guarantee("X-1", "L-6", tried="a call whose app is killed")
@@ -564,7 +570,7 @@ async def test_a_call_whose_app_died_is_ended_and_goes_to_nobody_else(
     hollow.kill("bitcoin")
     app = await hollow.puppet("bitcoin")
     with pytest.raises(RequestError) as refused:
-        await app.call(link.Answer(call.call, b"stolen"))
+        await app.call(calls.Answer(call.call, b"stolen"))
     assert refused.value.status is Status.NOT_FOUND
     taking = asyncio.create_task(take(app))
     with pytest.raises(PeerResetError):
@@ -572,6 +578,113 @@ async def test_a_call_whose_app_died_is_ended_and_goes_to_nobody_else(
             await signing
     await quiet(taking)
     await phone.close()
+
+
+@pytest.mark.guarantee("L-10", "X-1", tried="the reader of calls killed under a call")
+async def test_a_reader_of_calls_that_dies_takes_no_key_and_no_session_with_it(
+    device: Bench, phone: Phone
+) -> None:
+    """As if a payload had broken it: the keys are elsewhere, the session goes on."""
+    await paired(device, phone)
+    session = phone.driver.handshake_hash
+    events = phone.client.subscribe(routes.SubscribeAccountUpdated, Empty())
+    waiting = asyncio.create_task(anext(events))
+    await device.wait("share-account")
+    device.kill("calls")
+    with pytest.raises(PeerResetError):
+        async with asyncio.timeout(20):
+            await waiting
+    details = await phone.client.request(system.RequestPassportDetails, Empty(), timeout_s=20)
+    assert details.firmware_version == "1"
+    assert phone.driver.is_connected
+    assert phone.driver.handshake_hash == session
+    assert device.starts["link"] == 1
+    assert device.starts["calls"] == 2
+
+
+@pytest.mark.guarantee("L-10", tried="everything from the reader of calls in other hands")
+async def test_a_reader_of_calls_in_other_hands_gets_streams_and_nothing_else(
+    tmp_path: Path, radio: Radio
+) -> None:
+    """It stands where a payload of the companion could break in: no key, no seed, no pairing."""
+    store_seed(tmp_path)
+    async with bench(tmp_path, puppets=("calls",)) as device:
+        reader = await device.puppet("calls")
+        await device.unlock()
+        await linked(device)
+        phone = Phone(radio)
+        for request in (
+            security.GetAppSeed(),
+            security.GetState(),
+            link.StartPairing(),
+            link.Unpair(),
+            link.AdoptChip(),
+            link.GetState(),
+        ):
+            with pytest.raises(RequestError) as refused:
+                await reader.call(request)
+            assert refused.value.status is Status.DENIED
+        taking = asyncio.create_task(reader.call(link.NextStream(), link.RemoteStream))
+        await phone.pair(await offered(device))
+        await device.wait("confirm-pairing")
+        asking = asyncio.create_task(
+            phone.client.request(system.RequestPassportDetails, Empty(), timeout_s=30)
+        )
+        await asyncio.sleep(0.2)
+        assert not taking.done()  # the person has not said so yet
+        await device.approve("confirm-pairing")
+        opened = await taking
+        assert PeerBundle.parse_untrusted(opened.peer, NATIVE) == phone.identity.bundle
+        for bad in (
+            link.ReadStream(opened.stream + 1),
+            link.ReadStream(-1),
+            link.WriteStream(1 << 60, b"", end=True),
+            link.LeaveStream(opened.stream, -1),
+            link.LeaveStream(opened.stream, 1 << 64),
+            link.WaitStream(opened.stream + 1),
+        ):
+            with pytest.raises(RequestError):
+                await reader.call(bad)
+        await reader.call(link.WriteStream(opened.stream, b"\xff" * 3, end=True))
+        with pytest.raises(RequestError):  # nothing stands behind an end
+            await reader.call(link.WriteStream(opened.stream, b"more", end=False))
+        with pytest.raises(QuantumLinkError):
+            await asking
+        await reader.call(link.LeaveStream(opened.stream, 1))
+        with pytest.raises(RequestError):
+            await reader.call(link.ReadStream(opened.stream))
+        assert phone.driver.is_connected
+        assert device.starts["link"] == 1
+        await phone.close()
+
+
+async def test_streams_that_nobody_takes_are_bounded(tmp_path: Path, radio: Radio) -> None:
+    store_seed(tmp_path)
+    async with bench(tmp_path, puppets=("calls",)) as device:
+        reader = await device.puppet("calls")
+        await device.unlock()
+        await linked(device)
+        phone = Phone(radio)
+        await phone.pair(await offered(device))
+        await device.approve("confirm-pairing")
+        asked = [
+            asyncio.create_task(
+                phone.client.request(system.RequestPassportDetails, Empty(), timeout_s=30)
+            )
+            for _ in range(MAX_STREAMS + 3)
+        ]
+        async with asyncio.timeout(20):
+            while sum(task.done() for task in asked) < 3:
+                await asyncio.sleep(0.01)
+        for task in asked:
+            if task.done():
+                assert isinstance(task.exception(), PeerRefusedError | PeerLimitError)
+        for _ in range(MAX_STREAMS):
+            opened = await reader.call(link.NextStream(), link.RemoteStream)
+            await reader.call(link.LeaveStream(opened.stream, 3))
+        results = await asyncio.gather(*asked, return_exceptions=True)
+        assert all(isinstance(result, PeerResetError) for result in results)
+        await phone.close()
 
 
 async def test_an_app_that_lies_to_the_link_hurts_itself(hollow: Bench, radio: Radio) -> None:
@@ -582,14 +695,14 @@ async def test_an_app_that_lies_to_the_link_hurts_itself(hollow: Bench, radio: R
     signing = ask(phone, "x", b"psbt\xff")
     call = (await registering).call
     for request in (
-        link.Answer(call + 1, b""),
-        link.Answer(-1, b""),
-        link.Answer(1 << 60, b""),
-        link.Answer(call, bytes(MAX_PSBT_VALUE_BYTES + 1)),
-        link.SendEvent(call, bytes(MAX_PSBT_VALUE_BYTES + 1)),
-        link.EndCall(call, -1),
-        link.EndCall(call, link.CLEAN_END + 1),
-        link.EndCall(call, 1 << 60),
+        calls.Answer(call + 1, b""),
+        calls.Answer(-1, b""),
+        calls.Answer(1 << 60, b""),
+        calls.Answer(call, bytes(MAX_PSBT_VALUE_BYTES + 1)),
+        calls.SendEvent(call, bytes(MAX_PSBT_VALUE_BYTES + 1)),
+        calls.EndCall(call, -1),
+        calls.EndCall(call, calls.CLEAN_END + 1),
+        calls.EndCall(call, 1 << 60),
     ):
         with pytest.raises(RequestError):
             await app.call(request)
@@ -597,18 +710,18 @@ async def test_an_app_that_lies_to_the_link_hurts_itself(hollow: Bench, radio: R
         with pytest.raises(RequestError) as refused:
             await app.call(other)
         assert refused.value.status is Status.DENIED
-    await app.call(link.SendEvent(call, b"\xff" * 3))
-    await app.call(link.EndCall(call, link.CLEAN_END))
+    await app.call(calls.SendEvent(call, b"\xff" * 3))
+    await app.call(calls.EndCall(call, calls.CLEAN_END))
     with pytest.raises(QuantumLinkError):
         await signing
     with pytest.raises(RequestError):
-        await app.call(link.Answer(call, b""))
+        await app.call(calls.Answer(call, b""))
     again = ask(phone, "x", b"psbt\xff")
     call = (await take(app)).call
     twice = await asyncio.gather(
-        app.call(link.Answer(call, bytes(200_000))),
-        app.call(link.Answer(call, bytes(200_000))),
-        app.call(link.EndCall(call, 3)),
+        app.call(calls.Answer(call, bytes(200_000))),
+        app.call(calls.Answer(call, bytes(200_000))),
+        app.call(calls.EndCall(call, 3)),
         return_exceptions=True,
     )
     assert any(isinstance(result, RequestError) for result in twice)

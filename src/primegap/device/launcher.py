@@ -226,7 +226,6 @@ def _supplies(settings: DeviceSettings, token: str, page_fd: int) -> dict[str, A
     chip = chip_supply(settings.data, development=settings.development)
     version, network = installed("primegap"), settings.network
     link = {
-        "version": version,
         "chip_fuses": chip.fuses.hex(),
         "chip_header": chip.header.hex(),
         "trace": LINK_TRACE if settings.link_trace and settings.development else None,
@@ -235,6 +234,7 @@ def _supplies(settings: DeviceSettings, token: str, page_fd: int) -> dict[str, A
         "panel": _supply({"token": token}, {"page": page_fd}),
         "ui": _supply({"network": network}),
         "link": _supply(link),
+        "calls": _supply({"version": version}),
         "app-manager": _supply({"version": version}),
         "bitcoin": _supply({"network": network}),
     }

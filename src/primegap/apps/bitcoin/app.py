@@ -18,7 +18,7 @@ from primegap.bitcoin.accounts import Account, AccountKey, Keychain
 from primegap.bitcoin.errors import BitcoinError
 from primegap.bitcoin.networks import Network
 from primegap.files import StorageError
-from primegap.keyos.api import camera, link, security, ui
+from primegap.keyos.api import calls, camera, security, ui
 from primegap.keyos.client import (
     AppScreen,
     ChannelClosedError,
@@ -282,7 +282,7 @@ class BitcoinApp:
     async def _serve_companion(self) -> None:
         while True:
             try:
-                call = await self._process.call(link.NextCall(), link.RemoteCall)
+                call = await self._process.call(calls.NextCall(), calls.RemoteCall)
             except KeyosError:
                 await asyncio.sleep(RETRY_S)  # the link restarts; its calls are gone with it
                 continue
@@ -293,7 +293,7 @@ class BitcoinApp:
             self._calls.add(task)
             task.add_done_callback(self._calls.discard)
 
-    async def _answer(self, call: link.RemoteCall) -> None:
+    async def _answer(self, call: calls.RemoteCall) -> None:
         """Work on one call for as long as the companion waits for it.
 
         What the person was asked goes on for a while when the companion only lost its link.
@@ -309,10 +309,10 @@ class BitcoinApp:
         finally:
             watching.cancel()
 
-    async def _wait_gone(self, call: link.RemoteCall) -> bool:
+    async def _wait_gone(self, call: calls.RemoteCall) -> bool:
         """Wait until the companion no longer waits; return whether it gave the call up itself."""
         try:
-            return (await self._process.call(link.WaitGone(call.call), link.Gone)).for_good
+            return (await self._process.call(calls.WaitGone(call.call), calls.Gone)).for_good
         except RequestError as error:
             if error.status is Status.BUSY:  # then it is not known; the answer will tell
                 await asyncio.Event().wait()
@@ -320,7 +320,7 @@ class BitcoinApp:
         except ChannelClosedError:
             return False
 
-    async def _work_on(self, call: link.RemoteCall) -> None:
+    async def _work_on(self, call: calls.RemoteCall) -> None:
         from primegap.quantumlink.api import bitcoin as routes
 
         try:
@@ -339,11 +339,11 @@ class BitcoinApp:
             self._process.log(f"call of the companion: {type(error).__name__}")
             await self._end(call, RESET_INTERNAL)
 
-    async def _end(self, call: link.RemoteCall, code: int) -> None:
+    async def _end(self, call: calls.RemoteCall, code: int) -> None:
         with contextlib.suppress(KeyosError):
-            await self._process.call(link.EndCall(call.call, code))
+            await self._process.call(calls.EndCall(call.call, code))
 
-    async def _answer_sign(self, call: link.RemoteCall) -> None:
+    async def _answer_sign(self, call: calls.RemoteCall) -> None:
         from primegap.quantumlink.api import bitcoin as routes
         from primegap.quantumlink.errors import QuantumLinkError
 
@@ -369,7 +369,7 @@ class BitcoinApp:
         except RequestError as error:
             answer = routes.SignPsbtError(error.detail or error.hint)
         body = routes.RequestSignPsbt.answer.encode(answer)
-        await self._process.call(link.Answer(call.call, body))
+        await self._process.call(calls.Answer(call.call, body))
 
     async def _tell_refusal(self, hint: str) -> None:
         """Show the person why a payment of the companion was refused, without waiting for them."""
@@ -377,7 +377,7 @@ class BitcoinApp:
         with contextlib.suppress(KeyosError):
             await self._process.call(ui.Notify(encode_screen(screen)))
 
-    async def _answer_accounts(self, call: link.RemoteCall) -> None:
+    async def _answer_accounts(self, call: calls.RemoteCall) -> None:
         """Share the account, once the person agreed; then keep the subscription open."""
         from primegap.quantumlink.api import bitcoin as routes
 
@@ -401,7 +401,7 @@ class BitcoinApp:
             account_id=account.id, update=self._account_update(account, memory)
         )
         body = routes.SubscribeAccountUpdated.event.encode(event)
-        await self._process.call(link.SendEvent(call.call, body))
+        await self._process.call(calls.SendEvent(call.call, body))
 
     def _account_update(self, account: Account, memory: Memory) -> bytes:
         from primegap.quantumlink.api import accounts
@@ -421,7 +421,7 @@ class BitcoinApp:
         )
         return accounts.encode_remote_update(update)
 
-    async def _answer_fingerprint(self, call: link.RemoteCall) -> None:
+    async def _answer_fingerprint(self, call: calls.RemoteCall) -> None:
         from primegap.quantumlink.api import bitcoin as routes
 
         account, memory = await self._open_account()
@@ -432,7 +432,7 @@ class BitcoinApp:
             fingerprint=account.keys[0].fingerprint, has_passphrase=False
         )
         body = routes.RequestPassportActiveSeedFingerprint.answer.encode(answer)
-        await self._process.call(link.Answer(call.call, body))
+        await self._process.call(calls.Answer(call.call, body))
 
 
 def _hint(error: BitcoinError | AirgapError | KeyosError) -> str:

@@ -9,7 +9,8 @@ from primegap.keyos.messages import Message, Request
 
 SERVER = "os/link"
 UNTRUSTED: Final = "untrusted"
-MAX_CALL_BYTES: Final = (1 << 20) + (64 << 10)  # a PSBT of 1 MiB and what stands around it
+MAX_DATA_BYTES: Final = 1 << 20  # of one WriteStream
+MAX_WRITE_BYTES: Final = MAX_DATA_BYTES + (64 << 10)  # with what stands around them
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,53 +85,109 @@ class Unpair(Request):
 
 
 @dataclass(frozen=True, slots=True)
-class RemoteCall(Message):
-    """A call from the companion to the calling app."""
+class DeviceIdentity(Message):
+    """What the companion knows this device by. Public."""
 
-    call: int
-    "Handle of the call."
-    route: int
-    "Route id within the app (quantumlink-api, section 5)."
-    peer: bytes
-    "Identity of the companion, 16 bytes: from the session, never from the message."
-    pairing: bytes
-    "Number of the pairing, 16 bytes: another one each time a companion is paired, even the same."
-    body: bytes = field(repr=False)
-    "Undecoded request value: the app parses it."
+    name: str
+    qid: bytes
+    "16 bytes."
 
 
 @dataclass(frozen=True, slots=True)
-class NextCall(Request):
-    """Wait for the next call of the companion to this app; the app id is the caller's own (L-6)."""
+class GetIdentity(Request):
+    """The public part of the link's identity; there is one once a session was possible."""
+
+    server: ClassVar[str] = SERVER
+    message_id: ClassVar[int] = 12
+    reply: ClassVar[type[Message]] = DeviceIdentity
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteStream(Message):
+    """A stream that the companion opened. Its bytes are opaque to the link process (L-10)."""
+
+    stream: int
+    "Handle of the stream, never used twice."
+    header: bytes = field(repr=False)
+    "What the companion sent first, unread."
+    peer: bytes = field(repr=False)
+    "Public bundle of the companion: from the session, never from the stream."
+    pairing: bytes
+    "Number of the pairing, 16 bytes: another one each time a companion is paired, even the same."
+
+
+@dataclass(frozen=True, slots=True)
+class NextStream(Request):
+    """Wait for the next stream of the companion that the person has admitted.
+
+    Streams that another instance of the caller has taken are reset with this.
+    """
 
     server: ClassVar[str] = SERVER
     message_id: ClassVar[int] = 6
-    max_bytes: ClassVar[int] = MAX_CALL_BYTES
-    reply: ClassVar[type[Message]] = RemoteCall
+    reply: ClassVar[type[Message]] = RemoteStream
 
 
 @dataclass(frozen=True, slots=True)
-class Answer(Request):
-    """Answer a request call with its value; the call is then over."""
+class StreamBytes(Message):
+    """The next bytes of a stream; empty at its end."""
+
+    data: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ReadStream(Request):
+    """Wait for bytes of the companion on a stream."""
 
     server: ClassVar[str] = SERVER
     message_id: ClassVar[int] = 7
-    max_bytes: ClassVar[int] = MAX_CALL_BYTES
+    reply: ClassVar[type[Message]] = StreamBytes
 
-    call: int
-    body: bytes = field(repr=False)
+    stream: int
 
 
 @dataclass(frozen=True, slots=True)
-class SendEvent(Request):
-    """Send one event of a subscription call."""
+class WriteStream(Request):
+    """Send bytes on a stream; answered when all of them have found room to be sent."""
 
     server: ClassVar[str] = SERVER
     message_id: ClassVar[int] = 8
-    max_bytes: ClassVar[int] = MAX_CALL_BYTES
+    max_bytes: ClassVar[int] = MAX_WRITE_BYTES
 
-    call: int
-    body: bytes = field(repr=False)
+    stream: int
+    data: bytes = field(repr=False)
+    end: bool
+    "Nothing follows."
+
+
+@dataclass(frozen=True, slots=True)
+class LeaveStream(Request):
+    """Be done with a stream: what is not ended on it is reset with a code."""
+
+    server: ClassVar[str] = SERVER
+    message_id: ClassVar[int] = 9
+
+    stream: int
+    code: int
+
+
+@dataclass(frozen=True, slots=True)
+class StreamGone(Message):
+    """The companion no longer wants what a stream would bring."""
+
+    for_good: bool
+    "It gave the call up or is no longer paired; otherwise its session ended, and it may ask again."
+
+
+@dataclass(frozen=True, slots=True)
+class WaitStream(Request):
+    """Wait until nobody listens on a stream any more, or the caller has left it."""
+
+    server: ClassVar[str] = SERVER
+    message_id: ClassVar[int] = 10
+    reply: ClassVar[type[Message]] = StreamGone
+
+    stream: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,37 +201,3 @@ class AdoptChip(Request):
 
     server: ClassVar[str] = SERVER
     message_id: ClassVar[int] = 11
-
-
-@dataclass(frozen=True, slots=True)
-class EndCall(Request):
-    """End a call without (further) answer: a reset code, or CLEAN_END for a subscription."""
-
-    server: ClassVar[str] = SERVER
-    message_id: ClassVar[int] = 9
-
-    call: int
-    code: int
-
-
-@dataclass(frozen=True, slots=True)
-class Gone(Message):
-    """The companion no longer waits for the answer of a call."""
-
-    for_good: bool
-    "It gave the call up or is no longer paired; otherwise its session ended, and it may ask again."
-
-
-@dataclass(frozen=True, slots=True)
-class WaitGone(Request):
-    """Wait until the companion no longer waits for the answer of a call."""
-
-    server: ClassVar[str] = SERVER
-    message_id: ClassVar[int] = 10
-    reply: ClassVar[type[Message]] = Gone
-
-    call: int
-
-
-CLEAN_END = 0xFFFF
-"""EndCall code that finishes a subscription instead of resetting it."""

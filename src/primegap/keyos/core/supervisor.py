@@ -50,6 +50,7 @@ START_ORDER: Final = (
     "permissions",
     "app-manager",
     "link",
+    "calls",
     "camera",
     "airlock",
 )

@@ -1,8 +1,8 @@
-"""The link process: runs QuantumLink over whatever radio core hands it, and forwards calls to apps.
+"""The link process: runs QuantumLink over whatever radio core hands it.
 
-It parses records, frames and route keys; `calls` hands the calls to the apps. A companion that
-paired is nobody until the person confirmed it on the trusted screen: until then its calls wait, and
-without a yes it is forgotten.
+It parses packets, handshakes, records and frames, all of fixed grammar; the streams in them it
+carries unread to a process without keys (L-10). A companion that paired is nobody until the person
+confirmed it on the trusted screen: until then its streams wait, and without a yes it is forgotten.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Final
 from primegap.files import StorageError
 from primegap.keyos.api import core, link, security, ui
 from primegap.keyos.errors import ChannelClosedError, KeyosError, RequestError, Status
-from primegap.keyos.link.calls import CompanionCalls
 from primegap.keyos.link.store import LinkStore
+from primegap.keyos.link.streams import CompanionStreams
 from primegap.keyos.messages import Empty
 from primegap.keyos.storage import SealedFile, load_state
 from primegap.keyos.ui import screens
@@ -75,7 +75,7 @@ class LinkService:
         "Why there is no link, as a sentence for the person."
         self._fingerprint = ""
         self._armed = False
-        self._calls = CompanionCalls(process)
+        self._streams = CompanionStreams(process)
         self._deciding: asyncio.Task[None] | None = None
         self._version = 1
         self._changed = asyncio.Condition()
@@ -108,11 +108,10 @@ class LinkService:
         driver = LinkDriver(engine)
         if store.peer is not None:
             driver.bind_peer(store.peer)
-            self._calls.admitted.set()
         self._store, self._driver = store, driver
         self._bond_file = SealedFile(self._process.data, "chip", seed.seed)
         self._bond = bond = _chip_bond(self._process, self._bond_file)
-        self._calls.serve(driver, store)
+        self._streams.serve(driver, store)
         await self._tell_change()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._follow_radio(driver, bond))
@@ -268,7 +267,6 @@ class LinkService:
                         driver.unpair()  # it is confirmed in the session it was made in, or never
                 case Unpaired():
                     self._fingerprint = ""
-                    self._calls.admitted.clear()
                     self._drop_decision()
                     try:
                         store.forget()
@@ -295,11 +293,11 @@ class LinkService:
             )
             if decision.approved and driver.handshake_hash == handshake_hash:
                 store.pair(peer)
-                self._calls.admitted.set()
+                self._streams.admitted()
         except (KeyosError, StorageError) as error:
             self._process.log(f"pairing was not confirmed: {error}")
         self._deciding = None
-        if not self._calls.admitted.is_set():
+        if store.peer is None:
             driver.unpair()
         await self._tell_change()
 
@@ -361,7 +359,6 @@ class LinkService:
     async def _unpair(self, caller: Caller, request: link.Unpair) -> Message:
         if self._driver is None or self._store is None:
             raise RequestError(Status.LOCKED, self._trouble or NOT_READY)
-        self._calls.admitted.clear()
         try:
             self._store.forget()
         except StorageError as error:

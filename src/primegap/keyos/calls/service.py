@@ -1,7 +1,8 @@
-"""Calls of the companion: handed to the app they are for, and answered by it.
+"""Calls of the companion: read here, handed to the app they are for, and answered by it.
 
-A call's body goes to the app undecoded. It waits until the person has confirmed the companion, and
-while the device is locked.
+This process holds no key. It reads route keys and frames of values, which anybody who is paired can
+write; the link process, which holds the keys of the link, carries their bytes unread (L-10). The
+body of a call goes on to the app undecoded. It waits while the device is locked.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ import asyncio
 import itertools
 from typing import TYPE_CHECKING, Final
 
-from primegap.keyos.api import link, security
+from primegap.keyos.api import calls, link, security
+from primegap.keyos.calls.streams import CarriedStream, CarriedStreams
 from primegap.keyos.errors import KeyosError, RequestError, Status
 from primegap.keyos.messages import Empty
 from primegap.quantumlink.aio.errors import RefusedError
@@ -23,10 +25,8 @@ from primegap.quantumlink.rpc import AppId, AppRouteKey
 
 if TYPE_CHECKING:
     from primegap.keyos.frame import Caller
-    from primegap.keyos.link.store import LinkStore
     from primegap.keyos.messages import Message
     from primegap.keyos.process import Process
-    from primegap.quantumlink.aio.driver import LinkDriver
 
 MAX_WAITING_CALLS: Final = 32  # of one app that does not take them; further ones are refused
 COMPANION_GONE: Final = "The companion is no longer there."
@@ -35,8 +35,9 @@ COMPANION_GONE: Final = "The companion is no longer there."
 class OpenCall:
     """A call an app works on."""
 
-    def __init__(self, call: Call, app_id: bytes) -> None:
+    def __init__(self, call: Call, stream: CarriedStream, app_id: bytes) -> None:
         self.call = call
+        self.stream = stream
         self.app_id = app_id
         self.instance = 0
         "The process that took it; 0 before one did."
@@ -53,33 +54,18 @@ class CompanionCalls:
 
     def __init__(self, process: Process) -> None:
         self._process = process
-        self._driver: LinkDriver | None = None
-        self._store: LinkStore | None = None
-        self._router: CallRouter | None = None
-        self.admitted = asyncio.Event()
-        "Set while the person has confirmed the companion; calls wait for it."
-        self._waiting: dict[bytes, asyncio.Queue[link.RemoteCall]] = {}
+        self.streams = CarriedStreams(process)
+        self._router = CallRouter(self.streams, keys=AppRouteKey, authorise=allow_all)
+        self._router.on_call(system.RequestPassportDetails.key, self._serve_details)
+        self._waiting: dict[bytes, asyncio.Queue[calls.RemoteCall]] = {}
         "Calls to each app that takes calls, in order."
         self._calls: dict[int, OpenCall] = {}
         self._numbers = itertools.count(1)
-        process.handle(link.NextCall, self._next_call)
-        process.handle(link.Answer, self._answer)
-        process.handle(link.SendEvent, self._send_event)
-        process.handle(link.EndCall, self._end_call)
-        process.handle(link.WaitGone, self._wait_gone)
-
-    def serve(self, driver: LinkDriver, store: LinkStore) -> None:
-        """Take calls from the companion from now on."""
-        router = CallRouter(driver, keys=AppRouteKey, authorise=allow_all)
-        router.on_call(system.RequestPassportDetails.key, self._serve_details)
-        self._driver, self._store, self._router = driver, store, router
-        for app_id in self._waiting:
-            self._register(app_id)
-
-    async def _wait_admitted(self, call: Call) -> None:
-        await self.admitted.wait()
-        if self._store is None or self._store.peer != call.peer:
-            raise RefusedError(ResetCode.REFUSED)
+        process.handle(calls.NextCall, self._next_call)
+        process.handle(calls.Answer, self._answer)
+        process.handle(calls.SendEvent, self._send_event)
+        process.handle(calls.EndCall, self._end_call)
+        process.handle(calls.WaitGone, self._wait_gone)
 
     async def _wait_unlocked(self) -> None:
         """Let calls wait while the device is locked: no app answers anything then (U-8)."""
@@ -91,21 +77,21 @@ class CompanionCalls:
     async def _serve_details(self, call: Call) -> None:
         route = system.RequestPassportDetails
         route.request.decode_untrusted(await call.read_value(route.max_request_bytes))
-        await self._wait_admitted(call)
-        assert self._store is not None
+        try:
+            device = await self._process.call(link.GetIdentity(), link.DeviceIdentity)
+        except KeyosError:
+            raise RefusedError(ResetCode.INTERNAL) from None
         details = system.PassportDetailsResponse(
-            device_name=self._store.identity.name,
+            device_name=device.name,
             model=system.PassportModel.PRIME,
             firmware_version=system.PassportFirmwareVersion(self._process.config["version"]),
-            serial=system.PassportSerial(self._store.identity.qid.hex()[:16].upper()),
+            serial=system.PassportSerial(device.qid.hex()[:16].upper()),
             color=system.PassportColor.DARK,
             onboarding_complete=True,
         )
         await call.answer(route.answer.encode(details))
 
     def _register(self, app_id: bytes) -> None:
-        assert self._router is not None
-
         async def serve(call: Call) -> None:
             await self._forward(call, app_id)
 
@@ -114,18 +100,15 @@ class CompanionCalls:
     async def _forward(self, call: Call, app_id: bytes) -> None:
         """Hand a call to its app and wait until the app has ended it."""
         body = await call.read_value(MAX_PSBT_VALUE_BYTES)
-        await self._wait_admitted(call)
         await self._wait_unlocked()
-        await self._wait_admitted(call)
         assert isinstance(call.key, AppRouteKey)
-        assert self._store is not None
-        assert self._driver is not None
+        stream = call.stream
+        assert isinstance(stream, CarriedStream)
         number = next(self._numbers)
-        qid, pairing = bytes(call.peer.qid), self._store.pairing
-        remote = link.RemoteCall(number, call.key.route_id, qid, pairing, body)
-        opened = OpenCall(call, app_id)
+        qid = bytes(call.peer.qid)
+        remote = calls.RemoteCall(number, call.key.route_id, qid, stream.pairing, body)
+        opened = OpenCall(call, stream, app_id)
         self._calls[number] = opened
-        session = self._driver.handshake_hash
         try:
             self._waiting[app_id].put_nowait(remote)
             await opened.over.wait()
@@ -133,16 +116,14 @@ class CompanionCalls:
             raise RefusedError(ResetCode.LIMIT) from None
         finally:
             del self._calls[number]
-            now = self._driver.handshake_hash
-            opened.for_good = now == session or self._store.pairing != pairing
+            opened.for_good = stream.gone_for_good
             opened.gone.set()
 
-    async def _next_call(self, caller: Caller, request: link.NextCall) -> Message:
+    async def _next_call(self, caller: Caller, request: calls.NextCall) -> Message:
         waiting = self._waiting.get(caller.app_id)
         if waiting is None:
             waiting = self._waiting[caller.app_id] = asyncio.Queue(MAX_WAITING_CALLS)
-            if self._router is not None:
-                self._register(caller.app_id)
+            self._register(caller.app_id)
         for opened in self._calls.values():
             if opened.app_id == caller.app_id and opened.instance not in {0, caller.instance}:
                 # Who took it has died with it. The companion asks again, the person is asked again.
@@ -162,18 +143,18 @@ class CompanionCalls:
             raise RequestError(Status.NOT_FOUND, COMPANION_GONE)
         return opened
 
-    async def _answer(self, caller: Caller, request: link.Answer) -> Message:
+    async def _answer(self, caller: Caller, request: calls.Answer) -> Message:
         opened = self._find(caller, request.call)
         _check_body(request.body)
         try:
-            await opened.call.answer(request.body)
+            await opened.stream.write_last(request.body)
         except QuantumLinkError:
             raise RequestError(Status.NOT_FOUND, COMPANION_GONE) from None
         finally:
             opened.over.set()  # what was not answered wholly is reset with that
         return Empty()
 
-    async def _send_event(self, caller: Caller, request: link.SendEvent) -> Message:
+    async def _send_event(self, caller: Caller, request: calls.SendEvent) -> Message:
         opened = self._find(caller, request.call)
         _check_body(request.body)
         try:
@@ -182,17 +163,17 @@ class CompanionCalls:
             raise RequestError(Status.NOT_FOUND, COMPANION_GONE) from None
         return Empty()
 
-    async def _wait_gone(self, caller: Caller, request: link.WaitGone) -> Message:
+    async def _wait_gone(self, caller: Caller, request: calls.WaitGone) -> Message:
         opened = self._find(caller, request.call)
         await opened.gone.wait()
-        return link.Gone(opened.for_good)
+        return calls.Gone(opened.for_good)
 
-    async def _end_call(self, caller: Caller, request: link.EndCall) -> Message:
+    async def _end_call(self, caller: Caller, request: calls.EndCall) -> Message:
         opened = self._find(caller, request.call)
-        if not 0 <= request.code <= link.CLEAN_END:
+        if not 0 <= request.code <= calls.CLEAN_END:
             raise RequestError(Status.MALFORMED, "reset code")
         try:
-            if request.code == link.CLEAN_END:
+            if request.code == calls.CLEAN_END:
                 opened.call.finish()
             else:
                 opened.call.reset(request.code)
@@ -206,3 +187,12 @@ class CompanionCalls:
 def _check_body(body: bytes) -> None:
     if len(body) > MAX_PSBT_VALUE_BYTES:
         raise RequestError(Status.TOO_LARGE, "answer")
+
+
+async def main(process: Process) -> None:
+    """Entry of the process that reads calls."""
+    served = CompanionCalls(process)
+    process.serve()
+    running = asyncio.ensure_future(served.streams.run())
+    await process.wait()
+    running.cancel()
