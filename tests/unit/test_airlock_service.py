@@ -13,6 +13,7 @@ import pytest
 from tests.stored_seed import PIN, store_seed
 from tests.trust_bench import bench, quick_pin
 
+from primegap.keyos.airlock.fat import Card
 from primegap.keyos.airlock.service import IMAGE, MAX_FILE_BYTES, AirlockService
 from primegap.keyos.api import airlock as api
 from primegap.keyos.api import security
@@ -27,7 +28,8 @@ CALLER = Caller(b"A" * 16, 1, Trust.INSTALLED_APP)
 
 @pytest.mark.guarantee("F-4", tried="the access of every message of the card")
 def test_every_message_of_the_card_is_granted_by_the_person() -> None:
-    access = builtin_table().manifests["airlock"].access["os/airlock"]
+    access = dict(builtin_table().manifests["airlock"].access["os/airlock"])
+    assert access.pop("LendCard").approval.value == "notUserGrantable"
     assert {rule.approval.value for rule in access.values()} == {"grantOnFirstUse"}
     assert {rule.group for rule in access.values()} == {"file-system.airlock-files"}
 
@@ -84,3 +86,63 @@ async def test_an_app_works_on_the_card_while_the_device_is_unlocked(tmp_path: P
         (tmp_path / "airlock" / IMAGE).unlink()
         assert not (await call(api.GetCard())).usable
         assert await refused(api.WriteCardFile("a", b"")) is Status.NOT_FOUND
+
+
+@pytest.mark.guarantee("F-8", tried="every message of the card while a computer has it")
+@pytest.mark.usefixtures("quick_pin")
+async def test_a_card_that_a_computer_has_is_left_alone(tmp_path: Path) -> None:
+    """Lent, not one byte of it is touched by the device; the loan outlives the process."""
+    store_seed(tmp_path)
+    async with bench(tmp_path, puppets=("ui", "airlock")) as device:
+        ui = await device.puppet("ui")
+        device.start("airlock")
+        process = await device.puppet("airlock")
+        service = AirlockService(process)
+        service.prepare()
+
+        async def call(request: Any) -> Any:
+            return await process._handlers[request.message_id][1](CALLER, request)
+
+        await ui.call(security.Login(PIN))
+        await call(api.WriteCardFile("ours.psbt", b"1"))
+        image = tmp_path / "airlock" / IMAGE
+        writing = asyncio.create_task(call(api.WriteCardFile("big", bytes(MAX_FILE_BYTES))))
+        await asyncio.sleep(0)
+        await call(api.LendCard(lent=True))  # comes behind what is under way
+        assert writing.done()
+        lent = image.read_bytes()
+        for starts in range(2):
+            for request in (
+                api.WriteCardFile("theirs.psbt", b"2"),
+                api.ReadCardFile("ours.psbt"),
+                api.ListFolder(""),
+                api.RemoveCardFile("ours.psbt"),
+                api.MakeFolder("Folder"),
+            ):
+                with pytest.raises(RequestError) as refused:
+                    await call(request)
+                assert refused.value.status is Status.DENIED
+            state = await call(api.GetCard())
+            assert state.lent
+            assert not state.usable
+            assert not [fd for fd in Path("/proc/self/fd").iterdir() if opens(fd, image)]
+            if not starts:
+                process._handlers.clear()
+                AirlockService(process).prepare()  # it died meanwhile
+        assert image.read_bytes() == lent
+        fd = os.open(image, os.O_RDWR)
+        try:
+            Card(fd).write("from the computer.psbt", b"3")
+        finally:
+            os.close(fd)
+        await call(api.LendCard(lent=False))
+        assert (await call(api.ReadCardFile("from the computer.psbt"))).data == b"3"
+        await call(api.WriteCardFile("theirs.psbt", b"2"))
+        assert (await call(api.ReadCardFile("theirs.psbt"))).data == b"2"
+
+
+def opens(fd: Path, image: Path) -> bool:
+    try:
+        return fd.readlink() == image
+    except OSError:
+        return False

@@ -15,7 +15,7 @@ from tests.stored_seed import ENTROPY, PIN, store_seed
 from tests.trust_bench import Bench, bench, quick_hand, quick_pin
 
 from primegap.keyos.airlock.fat import Card
-from primegap.keyos.airlock.service import IMAGE
+from primegap.keyos.airlock.service import IMAGE, LENT
 from primegap.keyos.api import core, security
 from primegap.keyos.core.builtin import builtin_table
 from primegap.keyos.core.switches import CARRIERS, FILE, Switches
@@ -301,8 +301,31 @@ async def test_the_card_is_looked_at_and_cleared(device: Bench, tmp_path: Path) 
     await device.wait("card-entry")
     await device.press("remove")
     await until(lambda: "Nothing is here" in str(device.shown()))
-    await device.press("back", "back")
+    await device.press("back")
+    await until(lambda: "Exports" in str(device.shown()))
+    await device.press("back")
     await device.wait("security")
+
+
+@pytest.mark.guarantee(
+    "F-8", tried="a card lent on the screen, taken back there and by the air gap"
+)
+async def test_the_card_is_lent_on_the_screen_alone(device: Bench, tmp_path: Path) -> None:
+    lent = tmp_path / "airlock" / LENT
+    await until((tmp_path / "airlock" / IMAGE).exists)
+    await device.press("security", "card", "lend")
+    await device.wait("card-lent")
+    assert lent.exists()
+    await device.press("take-back")
+    await device.wait("card")
+    assert not lent.exists()
+    await device.press("lend")
+    await device.wait("card-lent")
+    await device.press("back", "air-gap")
+    await until(lambda: not lent.exists())
+    await device.press("card", "lend")
+    await device.wait("message")
+    assert not lent.exists()
 
 
 @pytest.mark.guarantee("U-12", tried="the beginnings of two PINs typed at the lock")

@@ -3,6 +3,7 @@
 The card is a file in this process's folder, `card.img`, with a FAT file system that every computer
 reads (`mtools`, a loop mount); on a board it is the block device of the slot. It is opened for each
 message and closed again, so a card that was exchanged meanwhile is simply the card that is there.
+A person may lend it to a computer: until it is taken back, nothing here opens it (F-8).
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import asyncio
 import os
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from primegap.files import StorageError
+from primegap.files import StorageError, remove_file, write_file
 from primegap.keyos.airlock.errors import (
     CardDamagedError,
     CardError,
@@ -38,6 +39,8 @@ IMAGE: Final = "card.img"
 IMAGE_BYTES: Final = 16 << 20  # the largest file that a service may write
 MAX_FILE_BYTES: Final = 960 << 10  # with its envelope it stays within a message of 1 MiB
 MAX_LISTED: Final = 512
+LENT: Final = "lent"  # there while a computer has the card
+LENT_HINT: Final = "A computer has the card. Take it back on this device first."
 _STATUS: Final = {
     CardNotFoundError: Status.NOT_FOUND,
     CardNameError: Status.MALFORMED,
@@ -52,7 +55,9 @@ class AirlockService:
         self._process = process
         self._path = process.data / IMAGE
         self._in_use = asyncio.Lock()
+        self._lent = process.data / LENT
         self._recovered = False
+        process.handle(api.LendCard, self._lend)
         process.handle(api.GetCard, self._state)
         process.handle(api.ListFolder, self._list)
         process.handle(api.ReadCardFile, self._read)
@@ -85,8 +90,23 @@ class AirlockService:
         try:
             free, total = await self._with_card(lambda c: (c.free_bytes(), c.total_bytes()))
         except RequestError as error:
-            return api.CardState(usable=False, trouble=error.detail, free=0, total=0)
-        return api.CardState(usable=True, trouble="", free=free, total=total)
+            lent = self._lent.exists()
+            return api.CardState(usable=False, trouble=error.detail, free=0, total=0, lent=lent)
+        return api.CardState(usable=True, trouble="", free=free, total=total, lent=False)
+
+    async def _lend(self, caller: Caller, request: api.LendCard) -> Message:
+        """Change who has the card, when nothing of the device is at work on it."""
+        await self._process.call(security.WaitUnlocked())
+        async with self._in_use:
+            try:
+                if request.lent:
+                    await asyncio.to_thread(write_file, self._lent, b"")
+                else:
+                    await asyncio.to_thread(remove_file, self._lent)
+            except StorageError as error:
+                raise RequestError(Status.FAILED, error.hint) from error
+            self._recovered = False  # the computer may have left something half done
+        return Empty()
 
     async def _list(self, caller: Caller, request: api.ListFolder) -> Message:
         found = await self._with_card(lambda card: card.entries(request.path))
@@ -116,6 +136,8 @@ class AirlockService:
     async def _with_card(self, act: Callable[[Card], T]) -> T:
         await self._process.call(security.WaitUnlocked())
         async with self._in_use:
+            if self._lent.exists():
+                raise RequestError(Status.DENIED, LENT_HINT)
             try:
                 return await asyncio.to_thread(self._act, act)
             except CardError as error:

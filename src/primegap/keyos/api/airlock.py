@@ -25,6 +25,22 @@ class CardState(Message):
     free: int
     "Bytes."
     total: int
+    lent: bool
+    "A computer has it."
+
+
+@dataclass(frozen=True, slots=True)
+class LendCard(Request):
+    """Let a computer have the card, or take it back; it stays so over a restart (F-8).
+
+    While a computer has it, every other message is answered with DENIED, and the device keeps no
+    descriptor of it: two that write one file system destroy it.
+    """
+
+    server: ClassVar[str] = SERVER
+    message_id: ClassVar[int] = 7
+
+    lent: bool
 
 
 @dataclass(frozen=True, slots=True)

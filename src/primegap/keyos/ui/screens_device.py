@@ -40,6 +40,8 @@ CHANGE_PIN: Final = "change-pin"
 SHOW_WORDS: Final = "show-words"
 AUTO_LOCK: Final = "auto-lock"
 CARD: Final = "card"
+LEND: Final = "lend"
+TAKE_BACK: Final = "take-back"
 ENTRY: Final = "entry:"
 FACTS: Final = "device-facts"
 ERASE: Final = "erase"
@@ -143,7 +145,21 @@ def card(content: FolderContent, path: str, free: str) -> Screen:
     if content.more or len(content.entries) > len(shown):
         items.append(muted("There is more than can be listed."))
     items.append(muted(f"{free} free."))
-    return Screen(id="card", title="microSD card", items=tuple(items), buttons=(back(),))
+    buttons = (back(),) if path else (back(), Button(LEND, "Lend to a computer"))
+    return Screen(id="card", title="microSD card", items=tuple(items), buttons=buttons)
+
+
+def card_lent() -> Screen:
+    """A computer has the card: the device leaves it alone."""
+    return Screen(
+        id="card-lent",
+        title="microSD card",
+        items=(
+            Text("A computer has the card. This device neither reads nor writes it."),
+            muted("Eject it on the computer first, then take it back."),
+        ),
+        buttons=(back(), Button(TAKE_BACK, "Take it back", style=ButtonStyle.PRIMARY)),
+    )
 
 
 def card_entry(entry: CardEntry) -> Screen:

@@ -76,12 +76,20 @@ async def browse_card(ui: Context) -> None:
     path: list[str] = []
     while True:
         state = await ui.process.call(airlock.GetCard(), airlock.CardState)
+        if state.lent:
+            if await ui.press(screens_device.card_lent()) != screens_device.TAKE_BACK:
+                return
+            await ui.process.call(airlock.LendCard(lent=False))
+            continue
         if not state.usable:
             await ui.tell("The card cannot be used", untrusted(state.trouble))
             return
         content = await ui.process.call(airlock.ListFolder("/".join(path)), airlock.FolderContent)
         free = screens_device.size_text(state.free)
         choice = await ui.press(screens_device.card(content, "/".join(path), free))
+        if choice == screens_device.LEND:
+            await lend_card(ui)
+            continue
         if not choice.startswith(screens_device.ENTRY):
             if not path:
                 return
@@ -92,6 +100,15 @@ async def browse_card(ui: Context) -> None:
             path.append(entry.name)
         elif await ui.press(screens_device.card_entry(entry)) == screens.REMOVE:
             await ui.process.call(airlock.RemoveCardFile("/".join([*path, entry.name])))
+
+
+async def lend_card(ui: Context) -> None:
+    """Let a computer have the card, which stands at the end of a cable: not behind the air gap."""
+    info = await ui.read_system()
+    if info.air_gap:
+        await ui.tell("The card stays here", "Behind the air gap no computer gets the card.")
+        return
+    await ui.process.call(airlock.LendCard(lent=True))
 
 
 async def _holds_something(ui: Context, path: list[str]) -> bool:
@@ -122,6 +139,7 @@ async def switch_air_gap(ui: Context) -> None:
     """On at once; off after a confirmation."""
     if not ui.air_gap:
         await turn(ui, core.SetAirGap(on=True))
+        await ui.process.call(airlock.LendCard(lent=False))
     elif await ui.press(screens_device.confirm_air_gap_off()) == screens.CONFIRM:
         await turn(ui, core.SetAirGap(on=False))
 
