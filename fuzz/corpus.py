@@ -248,6 +248,30 @@ def _card_directories() -> Iterator[bytes]:
     yield b"".join(records)
 
 
+def _audit_logs() -> Iterator[bytes]:
+    from primegap.bitcoin.audit import AuditKey, AuditLog
+
+    key, log = AuditKey(bytes(32)), AuditLog()
+    for number in range(4):
+        data = key.export(log, now_s=100)
+        yield data
+        yield data.replace(b"first", b"fjrst", 1)
+        log = log.adding("payment-confirmed", {"amount": number, "to": ["bcrt1q"]}, now_s=number)
+
+
+def _policies() -> Iterator[bytes]:
+    from primegap.bitcoin.policy import Policy, Scope, Unattended
+
+    address = "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080"
+    quick = Unattended(session_s=3600, max_payment=1000, max_total=2000)
+    for policy in (
+        Policy(Scope.ACCOUNT),
+        Policy(Scope.COMPANION, max_payment=1000, max_window=5000, cool_down_s=60),
+        Policy(Scope.COMPANION, allowed=(address,), unattended=quick),
+    ):
+        yield policy.encode()
+
+
 def seeds(name: str) -> Iterable[bytes]:
     """Return all seeds of a harness that the vectors offer."""
     wire = "quantumlink-v2-wire-vectors"
@@ -292,6 +316,10 @@ def seeds(name: str) -> Iterable[bytes]:
             return _addresses()
         case "pairing-link":
             return _pairing()
+        case "audit-logs":
+            return _audit_logs()
+        case "policies":
+            return _policies()
         case "otp-uris":
             return _otp_uris()
         case "app-channels":

@@ -541,3 +541,30 @@ def otp_uris() -> Harness:
             promise(len(account.code_for(counter)) == account.digits, "a code has its digits")
 
     return run
+
+
+@harness
+def audit_logs() -> Harness:
+    """Exported audit logs."""
+    from primegap.bitcoin.audit import AuditLogError, verify_untrusted
+
+    def run(data: bytes) -> None:
+        with contextlib.suppress(AuditLogError):
+            verified = verify_untrusted(data)
+            lines = data.splitlines()
+            promise(verified.log.entries == tuple(lines[1:-1]), "entries are kept as they came")
+            promise(len(verified.log.read()) == len(lines) - 2, "every entry is read")
+
+    return run
+
+
+@harness
+def policies() -> Harness:
+    """Policies that a companion proposes."""
+    from primegap.bitcoin.policy import Policy, PolicyFormatError
+
+    def run(data: bytes) -> None:
+        with contextlib.suppress(PolicyFormatError):
+            promise(Policy.parse_untrusted(data).encode() == data, "a policy has one form")
+
+    return run

@@ -14,6 +14,7 @@ from primegap.cli.output import DIRECTORY_ENV, Settings, command, default_data_d
 LAZY: Final = {
     "air": "primegap.cli.air:air",
     "app": "primegap.cli.app:app",
+    "audit": "primegap.cli.audit:audit",
     "bbqr": "primegap.cli.codes:bbqr",
     "companion": "primegap.cli.companion:companion",
     "demo": "primegap.cli.demo:demo",
