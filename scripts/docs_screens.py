@@ -18,11 +18,13 @@ from primegap.apps.authenticator import screens as authenticator
 from primegap.apps.authenticator.otp import Account as Login
 from primegap.apps.authenticator.otp import OtpKind
 from primegap.apps.bitcoin import screens as bitcoin
+from primegap.apps.bitcoin import screens_limits as limits
 from primegap.apps.settings import screens as settings
 from primegap.bitcoin.accounts import Account, Keychain
 from primegap.bitcoin.amounts import Satoshi
 from primegap.bitcoin.keys import account_key
 from primegap.bitcoin.networks import Network
+from primegap.bitcoin.policy import Policies, Policy, Scope, Session, SetPolicy, Unattended
 from primegap.bitcoin.review_values import ChangeOutput, ExternalOutput, Review
 from primegap.bitcoin.scripts import ScriptType
 from primegap.keyos.api.airlock import CardEntry, FolderContent
@@ -192,6 +194,24 @@ SECTIONS: Final[tuple[tuple[str, str, ModuleType, tuple[str, ...]], ...]] = (
             "adjust_qr",
         ),
     ),
+    (
+        "Bitcoin app: limits and log",
+        "Opened with `limits` on `bitcoin`; in a list, `policy-` is followed by the position of a "
+        "policy. `policy-proposed` and `second-question` come when the companion asks.",
+        limits,
+        (
+            "limits",
+            "policy_details",
+            "policy_proposed",
+            "remove_policy",
+            "begin_session",
+            "second_question",
+            "log",
+            "log_code",
+            "written",
+            "renew_record",
+        ),
+    ),
 )
 
 
@@ -214,6 +234,10 @@ def samples() -> dict[str, Screen]:
     counted = Login(OtpKind.HOTP, "Bank", "me", bytes(20))
     account = Account.from_key(account_key(bytes(16), Network.REGTEST, 0), Network.REGTEST)
     address = account.address(Keychain.EXTERNAL, 0)
+    quick = Unattended(session_s=3600, max_payment=1, max_total=1)
+    held = SetPolicy(
+        account.id, "", Policy(Scope.COMPANION, allowed=(address,), unattended=quick)
+    )
     app = InstalledApp(
         app_id=bytes(16),
         sha256=bytes(32),
@@ -287,6 +311,17 @@ def samples() -> dict[str, Screen]:
         "review_payment": bitcoin.review_payment(_review(account), account),
         "signed_qr": bitcoin.signed_qr("UR:CRYPTO-PSBT/SAMPLE", 2, DEFAULT_DENSITY),
         "adjust_qr": bitcoin.adjust_qr(DEFAULT_DENSITY, 250),
+        "limits": limits.limits(Policies((held,))),
+        "policy_details": limits.policy_details(held, 0, None, 0),
+        "policy_details,session": limits.policy_details(held, 0, Session(held, 0, 1), 60),
+        "policy_proposed": limits.policy_proposed(held.policy, account, "01234567"),
+        "remove_policy": limits.remove_policy(held),
+        "begin_session": limits.begin_session(held),
+        "second_question": limits.second_question(1, account),
+        "log": limits.log(bytes(32), 1, 1),
+        "log_code": limits.log_code("UR:BYTES/SAMPLE", 7),
+        "written": limits.written("audit.log"),
+        "renew_record": limits.renew_record(),
         "settings.menu": settings.menu(info, "2026-01-01 12:00"),
         "settings.set_time": settings.set_time(0, 0, 60),
         "settings.set_clock": settings.set_clock(0, 0, 60),

@@ -180,7 +180,7 @@ async def test_a_confirmation_opens_one_key_once_for_one_process_and_content(
         ) -> Any:
             return ui.call(
                 security.ReportConfirmation(
-                    confirmation, instance, content, security.KeyChoice("regtest", 0)
+                    confirmation, instance, content, security.KeyChoice("regtest", 0), 0
                 )
             )
 
@@ -260,7 +260,9 @@ async def test_an_app_may_send_the_screens_messages_to_nobody(tmp_path: Path) ->
             security.CommitSeed(PIN),
             security.Login(PIN),
             security.Logout(),
-            security.ReportConfirmation(CONFIRMATION, 1, CONTENT, security.KeyChoice("regtest", 0)),
+            security.ReportConfirmation(
+                CONFIRMATION, 1, CONTENT, security.KeyChoice("regtest", 0), 0
+            ),
         ):
             assert (await refusal(app.call(request))).status is Status.DENIED
         assert (

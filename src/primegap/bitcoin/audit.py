@@ -155,9 +155,9 @@ class AuditLog:
         log = _sealed(self, now_s) if len(self.entries) >= MAX_ENTRIES else self
         return _with_entry(log, kind, facts, now_s)
 
-    def read(self) -> tuple[Entry, ...]:
-        """Return the entries."""
-        return tuple(_read_entry(line) for line in self.entries)
+    def read(self, newest: int = MAX_ENTRIES) -> tuple[Entry, ...]:
+        """Return the newest entries, the oldest of them first."""
+        return tuple(_read_entry(line) for line in self.entries[-newest:])
 
 
 def _with_entry(log: AuditLog, kind: str, facts: Mapping[str, Value], now_s: int) -> AuditLog:

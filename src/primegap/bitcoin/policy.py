@@ -18,7 +18,7 @@ import re
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from primegap.bitcoin.amounts import MAX_MONEY, Satoshi, format_btc
+from primegap.bitcoin.amounts import MAX_MONEY, Satoshi, format_sats
 from primegap.bitcoin.errors import LocalError, RemoteError
 from primegap.bitcoin.review_values import (
     ChangeOutput,
@@ -388,16 +388,16 @@ def _check(payment: Payment, item: SetPolicy, spending: Spending) -> None:
     if policy.max_payment is not None and payment.amount > policy.max_payment:
         raise PolicyError(
             "payment-limit",
-            f"It takes {format_btc(Satoshi(payment.amount))}; "
-            f"one payment may take {format_btc(Satoshi(policy.max_payment))}.",
+            f"It takes {format_sats(Satoshi(payment.amount))}; "
+            f"one payment may take {format_sats(Satoshi(policy.max_payment))}.",
         )
     if policy.max_window is not None:
         left = max(0, policy.max_window - spent_in_window(item, spending, but=payment.txid))
         if payment.amount > left:
             raise PolicyError(
                 "window-limit",
-                f"It takes {format_btc(Satoshi(payment.amount))}; of the limit for "
-                f"{format_time(policy.window_s)} {format_btc(Satoshi(left))} are left.",
+                f"It takes {format_sats(Satoshi(payment.amount))}; of the limit for "
+                f"{format_time(policy.window_s)} {format_sats(Satoshi(left))} are left.",
             )
         if len(spending.spends) >= MAX_SPENDS:
             raise PolicyError("too-many", "Too many payments were made to keep account of.")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from primegap.cli.companion_limits import audit_log, policy
 from primegap.cli.output import Settings, command, emit, say
 
 if TYPE_CHECKING:
@@ -464,3 +465,9 @@ async def _serve(options: Options, port: int, *, as_json: bool) -> None:
             sys.stdout.flush()
             await stopping.wait()
     say("The companion stopped.")
+
+
+# -- limits and log -------------------------------------------------------------------------------
+
+companion.add_command(policy)
+companion.add_command(audit_log)

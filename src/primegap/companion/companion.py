@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING, Final
 from primegap.bitcoin.accounts import Account
 from primegap.bitcoin.errors import BitcoinError
 from primegap.bitcoin.networks import Network
+from primegap.bitcoin.policy import Policy
 from primegap.companion.errors import (
     AlreadyPairedError,
+    DeviceFailedError,
     NoAccountError,
     NoAdapterError,
     NotPairedError,
@@ -50,6 +52,19 @@ if TYPE_CHECKING:
 COMPOSED: Final = "composed"
 SIGNED: Final = "signed"
 BROADCAST: Final = "broadcast"
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyStatus:
+    """Limits that hold, and how far they are used up."""
+
+    policy: Policy
+    spent: int
+    "Satoshis of the window."
+    session_left_s: int
+    "Seconds for which the device signs without asking; 0 outside a session."
+    session_left: int
+    "Satoshis that are left in the session."
 
 
 class Companion:
@@ -410,6 +425,49 @@ class Companion:
             return review_psbt(bytes.fromhex(payment.psbt), self._parse(stored))
         except BitcoinError as error:
             raise PaymentError("the stored payment does not hold together") from error
+
+    # -- limits and log -------------------------------------------------------------------------
+
+    async def propose_policy(self, policy: Policy) -> None:
+        """Propose limits for this companion's payments; return when the person has set them."""
+        account = self.account()
+        await (await self._connected_link()).propose_policy(account.id, policy.encode())
+
+    async def policies(self) -> list[PolicyStatus]:
+        """Return the limits that hold, as the device tells."""
+        found = await (await self._connected_link()).request_policies()
+        try:
+            return [
+                PolicyStatus(
+                    policy=Policy.parse_untrusted(item.policy),
+                    spent=item.spent,
+                    session_left_s=item.session_left_s,
+                    session_left=item.session_left,
+                )
+                for item in found
+            ]
+        except BitcoinError as error:
+            raise DeviceFailedError("the device told of limits that make no sense") from error
+
+    async def fetch_audit_log(self) -> bytes:
+        """Return the device's audit log, verified, and going on from the one fetched before.
+
+        The newest one is kept in the data directory: it is what the next one is held against.
+
+        Raises:
+            AuditLogError: it does not hold, is of another device, or entries were taken away.
+        """
+        from primegap.bitcoin.audit import check_extends, verify_untrusted
+        from primegap.files import read_file, write_file
+
+        data = await (await self._connected_link()).request_audit_log()
+        verified = verify_untrusted(data)
+        kept = self.state.audit_log
+        before = read_file(kept)
+        if before is not None:
+            check_extends(verify_untrusted(before), verified)
+        write_file(kept, data)
+        return data
 
     # -- air gap --------------------------------------------------------------------------------
 

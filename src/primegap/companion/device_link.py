@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import os
 import socket
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from primegap.companion.errors import (
     DeviceFailedError,
@@ -51,7 +51,11 @@ if TYPE_CHECKING:
     from primegap.companion.state import CompanionState
     from primegap.linktrace import TraceFile
     from primegap.quantumlink import PairingLink
+    from primegap.quantumlink.rpc import RequestRoute
     from primegap.radio.central import Central, CentralPort
+
+    RequestT = TypeVar("RequestT")
+    AnswerT = TypeVar("AnswerT")
 
 FIND_TIMEOUT_S: Final = 15.0
 CONNECT_TIMEOUT_S: Final = 20.0
@@ -357,19 +361,50 @@ class DeviceLink:
             DeviceRefusedError: the device refuses to sign this, with its reason.
             LinkLostError: the link went down; asking again later is safe.
         """
-        assert self._client is not None
         params = routes.SignPsbtParams(account_id=account_id, psbt=psbt)
-        try:
-            answer = await self._client.request(routes.RequestSignPsbt, params)
-        except (SessionEndedError, NoSessionError) as error:
-            raise LinkLostError("the link went down before the signature came") from error
-        except QuantumLinkError as error:
-            raise DeviceFailedError("the device did not take the payment") from error
+        answer = await self._ask(routes.RequestSignPsbt, params)
         match answer:
             case routes.SignPsbtSigned(signed):
                 return signed
             case routes.SignPsbtError(text):
-                shown = "".join(c for c in text if c.isprintable())[:200]
-                raise DeviceRefusedError(f"the device says: {shown}")
+                raise _refused(text)
             case _:
                 raise RejectedError("the payment was rejected on the device")
+
+    async def propose_policy(self, account_id: str, policy: bytes) -> None:
+        """Propose a policy; return when the person has set it.
+
+        Raises:
+            RejectedError, DeviceRefusedError, LinkLostError: as `request_signature`.
+        """
+        params = routes.SetPolicyParams(account_id=account_id, policy=policy)
+        answer = await self._ask(routes.RequestSetPolicy, params)
+        match answer:
+            case routes.PolicySet():
+                return
+            case routes.SetPolicyError(text):
+                raise _refused(text)
+            case _:
+                raise RejectedError("the policy was rejected on the device")
+
+    async def request_policies(self) -> tuple[routes.PolicyInForce, ...]:
+        """Return the policies that hold for this companion's payments."""
+        return (await self._ask(routes.RequestPolicies, Empty())).policies
+
+    async def request_audit_log(self) -> bytes:
+        """Return the device's signed audit log."""
+        return (await self._ask(routes.RequestAuditLog, Empty())).log
+
+    async def _ask(self, route: RequestRoute[RequestT, AnswerT], params: RequestT) -> AnswerT:
+        assert self._client is not None
+        try:
+            return await self._client.request(route, params)
+        except (SessionEndedError, NoSessionError) as error:
+            raise LinkLostError("the link went down before the answer came") from error
+        except QuantumLinkError as error:
+            raise DeviceFailedError("the device did not take the request") from error
+
+
+def _refused(text: str) -> DeviceRefusedError:
+    shown = "".join(c for c in text if c.isprintable())[:200]
+    return DeviceRefusedError(f"the device says: {shown}")

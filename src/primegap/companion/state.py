@@ -106,6 +106,11 @@ class CompanionState:
         """Folder of the wallets' databases."""
         return self._folder / "wallets"
 
+    @property
+    def audit_log(self) -> Path:
+        """The device's audit log, as it was fetched last."""
+        return self._folder / "audit.log"
+
     # -- identity and device --------------------------------------------------------------------
 
     def identity_seed(self, size: int) -> bytes:

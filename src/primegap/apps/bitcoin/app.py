@@ -11,12 +11,15 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING, Final
 
-from primegap.apps.bitcoin import screens
+from primegap.apps.bitcoin import screens, screens_limits
+from primegap.apps.bitcoin.guard import Guard, RecordPutBackError
+from primegap.apps.bitcoin.limits import Limits
 from primegap.apps.bitcoin.shared_work import SharedWork
 from primegap.apps.bitcoin.store import Memory
 from primegap.bitcoin.accounts import Account, AccountKey, Keychain
 from primegap.bitcoin.errors import BitcoinError
 from primegap.bitcoin.networks import Network
+from primegap.bitcoin.policy import Payment, PolicyError, Verdict
 from primegap.files import StorageError
 from primegap.keyos.api import calls, camera, security, ui
 from primegap.keyos.client import (
@@ -73,10 +76,15 @@ class BitcoinApp:
         self._key: AccountKey | None = None
         self._calls: set[asyncio.Task[None]] = set()
         self._asking = SharedWork()
+        self._guard: Guard
+        self._limits: Limits
 
     async def run(self) -> None:
         """Wait for the first unlock, then serve the person and the companion."""
-        file = SealedFile(self._process.data, "state", await app_seed(self._process))
+        seed = await app_seed(self._process)
+        file = SealedFile(self._process.data, "state", seed)
+        self._guard = Guard(self._process, seed)
+        self._limits = Limits(self._process, self._screen, self._guard)
         self._memory = await load_state(file, Memory.load, log=self._process.log)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._serve_person())
@@ -114,7 +122,12 @@ class BitcoinApp:
             account, _ = await self._open_account()
             while True:
                 choice = await self._screen.present(screens.menu(account))
-                if choice not in {screens.RECEIVE, screens.CHECK, screens.SIGN}:
+                if choice not in {
+                    screens.RECEIVE,
+                    screens.CHECK,
+                    screens.SIGN,
+                    screens.LIMITS,
+                }:
                     return
                 try:
                     await self._do(choice, account)
@@ -129,6 +142,8 @@ class BitcoinApp:
                 await self._receive(account)
             case screens.CHECK:
                 await self._check_address(account)
+            case screens.LIMITS:
+                await self._limits.open(account, self._key_choice())
             case _:
                 await self._sign_by_qr(account)
 
@@ -165,7 +180,7 @@ class BitcoinApp:
             request = await self._scan_psbt()
             if request is None:
                 return
-            signed = await self._sign(account, request.psbt())
+            signed = await self._sign(account, request.psbt(), pairing=b"")
         except RejectedError:
             return
         except (BitcoinError, AirgapError, KeyosError) as error:
@@ -207,41 +222,86 @@ class BitcoinApp:
     # -- signing --------------------------------------------------------------------------------
 
     async def _sign(
-        self, account: Account, psbt: bytes, *, on_approved: Callable[[], None] = lambda: None
+        self,
+        account: Account,
+        psbt: bytes,
+        *,
+        pairing: bytes,
+        on_approved: Callable[[], None] = lambda: None,
     ) -> bytes:
-        """Review, show, sign; `on_approved` is called as soon as the person has agreed.
+        """Review, judge, show, sign.
+
+        Args:
+            account: of the payment.
+            psbt: as it came.
+            pairing: number of the pairing of the companion that asks; empty for a scanned one.
+            on_approved: called as soon as it is going to be signed.
 
         Raises:
             RejectedError: the person said no.
-            BitcoinError: it cannot be signed.
+            BitcoinError: it cannot be signed, or a policy forbids it.
             TooLongToShowError: it cannot be shown.
+            RecordPutBackError: what was spent before is not known.
             RequestError: the device was locked, or the confirmation was not honoured.
         """
-        from primegap.bitcoin.keys import AccountSigner
         from primegap.bitcoin.review import review_psbt
-        from primegap.bitcoin.sign import sign_psbt
 
         review = review_psbt(psbt, account)
+        payment = Payment.of(review, pairing.hex())
+        verdict = await self._guard.judge(payment)
+        if verdict is Verdict.UNATTENDED:
+            on_approved()
+            key = await self._session_key()
+            if key is not None:
+                return self._sign_reviewed(psbt, review, key)
+            verdict = Verdict.ASK  # the session is over
         decision = await self._confirm_payment(review, account)
+        if decision.approved and verdict is Verdict.ASK_TWICE:
+            decision = await self._confirm_again(review, account)
         if not decision.approved:
+            await self._guard.refused(payment)
             raise RejectedError
         on_approved()
-        key = await self._process.call(
-            security.TakeAccountKey(
-                self._network.value, ACCOUNT, decision.confirmation, review.digest
-            ),
-            security.AccountKey,
-        )
+        await self._guard.confirmed(payment)
+        key = await self._take_key(decision.confirmation, review.digest)
+        return self._sign_reviewed(psbt, review, key)
+
+    def _sign_reviewed(self, psbt: bytes, review: Review, key: security.AccountKey) -> bytes:
+        from primegap.bitcoin.keys import AccountSigner
+        from primegap.bitcoin.sign import sign_psbt
+
         with AccountSigner.from_private_key(key.key, self._network) as signer:
             return sign_psbt(psbt, review, review.digest, signer)
+
+    def _key_choice(self) -> security.KeyChoice:
+        return security.KeyChoice(self._network.value, ACCOUNT)
+
+    async def _take_key(self, confirmation: bytes, content: bytes) -> security.AccountKey:
+        request = security.TakeAccountKey(self._network.value, ACCOUNT, confirmation, content)
+        return await self._process.call(request, security.AccountKey)
+
+    async def _session_key(self) -> security.AccountKey | None:
+        """Return the key that a session keeps open, None when it is open no longer."""
+        confirmation, content = self._guard.opening
+        try:
+            return await self._take_key(confirmation, content)
+        except RequestError as error:
+            if error.status is not Status.DENIED:
+                raise
+            await self._guard.end_session()
+            return None
+
+    async def _confirm_again(self, review: Review, account: Account) -> ui.Decision:
+        screen = screens_limits.second_question(review.leaving, account)
+        request = ui.Confirm(encode_screen(screen), review.digest, opens=self._key_choice())
+        return await self._process.call(request, ui.Decision)
 
     async def _confirm_payment(self, review: Review, account: Account) -> ui.Decision:
         try:
             screen = encode_screen(screens.review_payment(review, account))
         except ScreenError as error:
             raise TooLongToShowError(str(error)) from error
-        key = security.KeyChoice(self._network.value, ACCOUNT)
-        request = ui.Confirm(screen, review.digest, opens=key)
+        request = ui.Confirm(screen, review.digest, opens=self._key_choice())
         try:
             return await self._process.call(request, ui.Decision)
         except RequestError as error:
@@ -267,7 +327,10 @@ class BitcoinApp:
 
         async def sign() -> bytes:
             signed = await self._sign(
-                account, psbt, on_approved=lambda: self._asking.decided((pairing, digest))
+                account,
+                psbt,
+                pairing=pairing,
+                on_approved=lambda: self._asking.decided((pairing, digest)),
             )
             try:
                 memory.remember_signed(pairing, digest, signed)
@@ -330,6 +393,12 @@ class BitcoinApp:
                 await self._answer_accounts(call)
             elif call.route == routes.RequestPassportActiveSeedFingerprint.key.route_id:
                 await self._answer_fingerprint(call)
+            elif call.route == routes.RequestSetPolicy.key.route_id:
+                await self._answer_policy(call)
+            elif call.route == routes.RequestPolicies.key.route_id:
+                await self._answer_policies(call)
+            elif call.route == routes.RequestAuditLog.key.route_id:
+                await self._answer_log(call)
             else:
                 await self._end(call, RESET_UNKNOWN_ROUTE)
         except (BitcoinError, StorageError, KeyosError) as error:
@@ -362,10 +431,11 @@ class BitcoinApp:
                 answer = routes.SignPsbtSigned(signed)
         except RejectedError:
             answer = routes.SignPsbtRejected()
-        except (BitcoinError, TooLongToShowError) as error:
-            answer = routes.SignPsbtError(error.hint)
+        except (BitcoinError, TooLongToShowError, RecordPutBackError) as error:
+            hint = error.explanation if isinstance(error, PolicyError) else error.hint
+            answer = routes.SignPsbtError(hint)
             self._process.log(f"refused to sign: {error.code}")
-            await self._tell_refusal(error.hint)
+            await self._tell_refusal(hint)
         except RequestError as error:
             answer = routes.SignPsbtError(error.detail or error.hint)
         body = routes.RequestSignPsbt.answer.encode(answer)
@@ -389,6 +459,9 @@ class BitcoinApp:
             decision = await self._process.call(
                 ui.Confirm(encode_screen(screen), content, opens=None), ui.Decision
             )
+            kind = "account-shared" if decision.approved else "account-refused"
+            facts = {"account": account.id[:16], "by": call.pairing.hex()[:16]}
+            await self._guard.note(kind, facts)
             if decision.approved:
                 memory.share(call.pairing, content)
             return decision.approved
@@ -434,8 +507,61 @@ class BitcoinApp:
         body = routes.RequestPassportActiveSeedFingerprint.answer.encode(answer)
         await self._process.call(calls.Answer(call.call, body))
 
+    # -- limits and log, for the companion ------------------------------------------------------
+
+    async def _shared_account(self, call: link.RemoteCall) -> Account | None:
+        """Return the account if it is shared with who calls, else refuse the call."""
+        account, memory = await self._open_account()
+        if memory.is_shared(call.pairing, account.descriptor_hash):
+            return account
+        await self._end(call, RESET_REFUSED)
+        return None
+
+    async def _answer_policy(self, call: link.RemoteCall) -> None:
+        from primegap.quantumlink.api import bitcoin as routes
+        from primegap.quantumlink.errors import QuantumLinkError
+
+        try:
+            params = routes.RequestSetPolicy.request.decode_untrusted(call.body)
+        except QuantumLinkError:
+            await self._end(call, RESET_CODEC)
+            return
+        account = await self._shared_account(call)
+        if account is None:
+            return
+        answer: routes.SetPolicyResponse
+        if params.account_id != account.id:
+            answer = routes.SetPolicyError("This account is not on the device.")
+        else:
+            name = call.peer.hex()[:8].upper()
+            answer = await self._asking.do(
+                (call.pairing, params.policy),
+                lambda: self._limits.propose(account, params.policy, call.pairing, name),
+            )
+        body = routes.RequestSetPolicy.answer.encode(answer)
+        await self._process.call(link.Answer(call.call, body))
+
+    async def _answer_policies(self, call: link.RemoteCall) -> None:
+        from primegap.quantumlink.api import bitcoin as routes
+
+        account = await self._shared_account(call)
+        if account is not None:
+            answer = await self._limits.in_force(account, call.pairing)
+            body = routes.RequestPolicies.answer.encode(answer)
+            await self._process.call(link.Answer(call.call, body))
+
+    async def _answer_log(self, call: link.RemoteCall) -> None:
+        from primegap.quantumlink.api import bitcoin as routes
+
+        if await self._shared_account(call) is not None:
+            answer = routes.AuditLogExport(log=await self._guard.export())
+            body = routes.RequestAuditLog.answer.encode(answer)
+            await self._process.call(link.Answer(call.call, body))
+
 
 def _hint(error: BitcoinError | AirgapError | KeyosError) -> str:
+    if isinstance(error, PolicyError):
+        return error.explanation
     detail = error.detail if isinstance(error, RequestError) else ""
     return detail or error.hint
 

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 RECEIVE: Final = "receive"
 CHECK: Final = "check"
 SIGN: Final = "sign"
+LIMITS: Final = "limits"
 NEXT: Final = "next"
 LEAVE: Final = "leave"
 CANCEL: Final = "cancel"
@@ -90,6 +91,7 @@ def menu(account: Account) -> Screen:
                     Choice(RECEIVE, "Receive", "Show an address", icon="coin"),
                     Choice(CHECK, "Check an address", "Scan one to see if it is yours", icon="qr"),
                     Choice(SIGN, "Sign by QR code", "Scan a payment to sign", icon="key"),
+                    Choice(LIMITS, "Limits and log", "What is allowed, and what was done"),
                 )
             ),
         ),

@@ -175,6 +175,8 @@ class ReportConfirmation(Request):
     "SHA-256 of the content the asking process bound to the screen."
     key: KeyChoice
     "The key that the screen said would be opened; no other one is."
+    session_s: int
+    "0: it opens the key once; otherwise, as the screen said, again and again for so long."
 
 
 @dataclass(frozen=True, slots=True)
@@ -350,3 +352,50 @@ class CertifyChannelKey(Request):
     "`app/…`, at whose channel the key will speak."
     key: bytes
     "Ed25519 public key, 32 bytes, made for this one channel."
+
+
+@dataclass(frozen=True, slots=True)
+class StateAnchor(Message):
+    """Answer to GetAnchor."""
+
+    life: bytes
+    "16 bytes, new with each set-up of the device: state of another life does not count."
+    number: int
+    "Of the newest state that the caller has named; 0 when it named none."
+    digest: bytes
+    "SHA-256 of it."
+
+
+@dataclass(frozen=True, slots=True)
+class GetAnchor(Request):
+    """The newest state of the caller: a file with an older one was put back.
+
+    Answered with FAILED when what is kept of it was lost or altered.
+    """
+
+    server: ClassVar[str] = SERVER
+    message_id: ClassVar[int] = 20
+    reply: ClassVar[type[Message]] = StateAnchor
+    repeats: ClassVar[bool] = True
+
+
+@dataclass(frozen=True, slots=True)
+class SetAnchor(Request):
+    """Name a newer state of the caller, after it was stored; refused when it is not newer."""
+
+    server: ClassVar[str] = SERVER
+    message_id: ClassVar[int] = 21
+
+    number: int
+    digest: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class EndSession(Request):
+    """Give a confirmation up that opens a key again and again."""
+
+    server: ClassVar[str] = SERVER
+    message_id: ClassVar[int] = 22
+    repeats: ClassVar[bool] = True
+
+    confirmation: bytes

@@ -59,6 +59,9 @@ class Confirm(Request):
     opens: KeyChoice | None
     """The key that approval opens for one signature, which the trusted screen says in words of its
     own; None when it opens none."""
+    session_s: int = 0
+    """With a key: 0 to open it once, else the seconds for which it is opened without asking again,
+    60 s to 12 h, which the trusted screen says too."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,7 @@
-"""One-use grants: a confirmation approved on the trusted screen opens the key for one signature.
+"""Grants: a confirmation approved on the trusted screen opens the key for one signature.
+
+A confirmation of a session, which the screen names as one, opens it again and again instead, for
+the time and the number of signatures that the screen said. It lives in memory: it ends with a lock.
 
 Pure. The trusted screen reports an approved confirmation with the process that asked for it, the
 hash of the content and the key it named; the grant is taken once, by that very process, for that
@@ -13,6 +16,8 @@ from typing import Final
 
 GRANT_LIFE_S: Final = 30.0  # a signing takes well under a second; a slow board has room
 MAX_GRANTS: Final = 16  # waiting at the same time; the screen shows one confirmation at a time
+MAX_SESSION_S: Final = 12 * 3600  # a working day
+MAX_SESSION_USES: Final = 100
 CONFIRMATION_BYTES: Final = 16
 CONTENT_BYTES: Final = 32
 
@@ -29,10 +34,11 @@ class Use:
     account: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Grant:
     use: Use
     expires_s: float
+    uses: int
 
 
 class Grants:
@@ -41,27 +47,44 @@ class Grants:
     def __init__(self) -> None:
         self._grants: dict[bytes, _Grant] = {}
 
-    def approve(self, confirmation: bytes, use: Use, *, now_s: float) -> bool:
-        """Note an approved confirmation; False when its form is wrong or its number was used."""
+    def approve(self, confirmation: bytes, use: Use, *, now_s: float, session_s: int = 0) -> bool:
+        """Note an approved confirmation; False when its form is wrong or its number was used.
+
+        Args:
+            confirmation: 16 bytes.
+            use: what it is good for.
+            now_s: time on a clock that nobody can set.
+            session_s: 0 for one signature, else for how long it opens the key.
+        """
         self._expire(now_s)
         if (
             len(confirmation) != CONFIRMATION_BYTES
             or len(use.content) != CONTENT_BYTES
             or confirmation in self._grants
             or len(self._grants) >= MAX_GRANTS
+            or not 0 <= session_s <= MAX_SESSION_S
         ):
             return False
-        self._grants[confirmation] = _Grant(use, now_s + GRANT_LIFE_S)
+        life_s, uses = (session_s, MAX_SESSION_USES) if session_s else (GRANT_LIFE_S, 1)
+        self._grants[confirmation] = _Grant(use, now_s + life_s, uses)
         return True
 
     def take(self, confirmation: bytes, use: Use, *, now_s: float) -> bool:
-        """Use up a confirmation; False unless it was approved for exactly this use."""
+        """Use a confirmation, up if it is for once; False unless approved for exactly this use."""
         self._expire(now_s)
         grant = self._grants.get(confirmation)
         if grant is None or grant.use != use:
             return False
-        del self._grants[confirmation]
+        grant.uses -= 1
+        if not grant.uses:
+            del self._grants[confirmation]
         return True
+
+    def end(self, confirmation: bytes, instance: int) -> None:
+        """Give a confirmation up; only the process that asked for it can."""
+        grant = self._grants.get(confirmation)
+        if grant is not None and grant.use.instance == instance:
+            del self._grants[confirmation]
 
     def clear(self) -> None:
         """Forget all: the device was locked."""

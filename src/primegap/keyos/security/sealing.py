@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, ClassVar, Final, Protocol
 from primegap.keyos.errors import KeyosError
 
 if TYPE_CHECKING:
+    from primegap.keyos.security.anchors import Anchor
     from primegap.keyos.security.memory import SecretBuffer
 
 MAX_ATTEMPTS: Final = 10
@@ -132,5 +133,20 @@ class SealingHardware(Protocol):
         """Return TAG_BYTES that only this device can make, different for every label.
 
         The key behind it is made with the first secret and destroyed by `wipe`.
+        """
+        ...
+
+    def anchor(self, app_id: bytes) -> tuple[bytes, Anchor]:
+        """Return the life of this set-up, and the newest state that an app has named.
+
+        Raises:
+            StorageError: what is kept is missing or was altered.
+        """
+        ...
+
+    def set_anchor(self, app_id: bytes, anchor: Anchor) -> bool:
+        """Move an app's anchor on; False when that would be no step forward.
+
+        When what is kept was lost or altered, it begins anew with another life.
         """
         ...

@@ -16,6 +16,7 @@ from primegap.keyos.api import security as api
 from primegap.keyos.errors import RequestError, Status
 from primegap.keyos.messages import Empty, Message
 from primegap.keyos.security import derivation, genuine
+from primegap.keyos.security.anchors import DIGEST_BYTES, Anchor
 from primegap.keyos.security.channel_keys import ChannelKeys
 from primegap.keyos.security.grants import Grants, Use
 from primegap.keyos.security.memory import SecretBuffer, wipe
@@ -79,6 +80,9 @@ class SecurityService:
         process.handle(api.GetSecurityWords, self._security_words)
         process.handle(api.GetDeviceFacts, self._device_facts)
         process.handle(api.ProveGenuine, self._prove_genuine)
+        process.handle(api.GetAnchor, self._get_anchor)
+        process.handle(api.SetAnchor, self._set_anchor)
+        process.handle(api.EndSession, self._end_session)
 
     def recover(self) -> None:
         """Complete what a power cut left half done."""
@@ -351,7 +355,9 @@ class SecurityService:
         now_s = asyncio.get_running_loop().time()
         key = request.key
         use = Use(request.instance, request.content, key.network, key.account)
-        if not self._grants.approve(request.confirmation, use, now_s=now_s):
+        if not self._grants.approve(
+            request.confirmation, use, now_s=now_s, session_s=request.session_s
+        ):
             raise RequestError(Status.DENIED, "confirmation")
         return Empty()
 
@@ -366,6 +372,37 @@ class SecurityService:
             raise RequestError(Status.DENIED, "the person did not confirm this content")
         with self._entropy() as entropy:
             return api.AccountKey(account_private_key(bytes(entropy), network, account))
+
+    async def _end_session(self, caller: Caller, request: api.EndSession) -> Message:
+        self._grants.end(request.confirmation, caller.instance)
+        return Empty()
+
+    # -- newest states of apps ------------------------------------------------------------------
+
+    async def _get_anchor(self, caller: Caller, request: api.GetAnchor) -> Message:
+        async with self._vault_in_use:
+            try:
+                life, anchor = await asyncio.to_thread(self._hardware.anchor, caller.app_id)
+            except StorageError as error:
+                raise RequestError(Status.FAILED, error.hint) from error
+        return api.StateAnchor(life, anchor.number, anchor.digest)
+
+    async def _set_anchor(self, caller: Caller, request: api.SetAnchor) -> Message:
+        if len(request.digest) != DIGEST_BYTES:
+            raise RequestError(Status.MALFORMED, "not a hash")
+        return await self._to_the_end(
+            self._move_anchor(caller.app_id, Anchor(request.number, request.digest))
+        )
+
+    async def _move_anchor(self, app_id: bytes, anchor: Anchor) -> Message:
+        async with self._vault_in_use:
+            try:
+                moved = await asyncio.to_thread(self._hardware.set_anchor, app_id, anchor)
+            except StorageError as error:
+                raise RequestError(Status.FAILED, error.hint) from error
+        if not moved:
+            raise RequestError(Status.DENIED, "not a newer state")
+        return Empty()
 
     # -- genuineness ----------------------------------------------------------------------------
 

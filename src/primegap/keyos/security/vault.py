@@ -12,6 +12,7 @@ Files, each replaced in one step:
   raised *before* a PIN is looked at (S-4). Missing or altered, one try is left.
 * `vault`: Argon2id parameters and salt, nonce, sealed secret. It is written last, so a kill in
   between leaves a device without a seed, not a half-made one.
+* `anchors`: the newest state of each app, see `anchors`; made with the secret, gone with it.
 * `resets`: how often a secret was destroyed. No guarantee rests on it.
 """
 
@@ -22,6 +23,7 @@ import struct
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from primegap.files import StorageError, read_file, remove_file, write_file
+from primegap.keyos.security.anchors import LIFE_BYTES, Anchor, Anchors
 from primegap.keyos.security.memory import SecretBuffer
 from primegap.keyos.security.sealing import (
     MAX_ATTEMPTS,
@@ -59,8 +61,8 @@ class SoftwareVault:
 
     kind: ClassVar[str] = "software"
     limits: ClassVar[str] = (
-        "No secure element: whoever copies this device’s storage can try PINs elsewhere. "
-        "Use a long PIN."
+        "No secure element: whoever copies this device’s storage can try PINs elsewhere, "
+        "and can put all of it back to an earlier state. Use a long PIN."
     )
 
     def __init__(self, directory: Path, *, rng: Callable[[int], bytes]) -> None:
@@ -68,6 +70,7 @@ class SoftwareVault:
         self._device_key = directory / "device.key"
         self._attempts = directory / "attempts"
         self._resets = directory / "resets"
+        self._anchors = directory / "anchors"
         self._rng = rng
 
     @property
@@ -92,6 +95,7 @@ class SoftwareVault:
         elif not self._vault.exists() and self._device_key.exists():
             remove_file(self._device_key, overwrite=True)
             remove_file(self._attempts)
+            remove_file(self._anchors)
 
     def seal(self, pin: str, secret: bytes | bytearray | memoryview) -> None:
         """Store a secret under a PIN. Refused while one is stored."""
@@ -104,6 +108,7 @@ class SoftwareVault:
         device_key = self._rng(DEVICE_KEY_BYTES)
         write_file(self._device_key, device_key)
         self._count(device_key, 0)
+        write_file(self._anchors, Anchors(self._rng(LIFE_BYTES)).encode(device_key))
         self._write(pin, device_key, secret)
 
     def unseal(self, pin: str) -> SecretBuffer:
@@ -129,14 +134,36 @@ class SoftwareVault:
             write_file(self._resets, struct.pack(">H", min(self._reset_count() + 1, MAX_RESETS)))
         remove_file(self._vault, overwrite=True)
         remove_file(self._attempts)
+        remove_file(self._anchors)
 
     def tag(self, label: bytes, data: bytes) -> bytes:
         """Return HMAC-SHA-256 under the device key, in a domain of its own for each label."""
+        sub_key = hmac.digest(self._need_device_key(), _TAG_LABEL + label, "sha256")
+        return hmac.digest(sub_key, data, "sha256")
+
+    def anchor(self, app_id: bytes) -> tuple[bytes, Anchor]:
+        """Return life and anchor; see `SealingHardware.anchor`."""
+        anchors = Anchors.decode(read_file(self._anchors), self._need_device_key())
+        return anchors.life, anchors.of(app_id)
+
+    def set_anchor(self, app_id: bytes, anchor: Anchor) -> bool:
+        """Move an anchor on; see `SealingHardware.set_anchor`."""
+        device_key = self._need_device_key()
+        try:
+            anchors = Anchors.decode(read_file(self._anchors), device_key)
+        except StorageError:
+            anchors = Anchors(self._rng(LIFE_BYTES))
+        moved = anchors.setting(app_id, anchor)
+        if moved is None:
+            return False
+        write_file(self._anchors, moved.encode(device_key))
+        return True
+
+    def _need_device_key(self) -> bytes:
         device_key = read_file(self._device_key)
         if device_key is None or len(device_key) != DEVICE_KEY_BYTES:
             raise StorageError("no seed is stored")
-        sub_key = hmac.digest(device_key, _TAG_LABEL + label, "sha256")
-        return hmac.digest(sub_key, data, "sha256")
+        return device_key
 
     # -- inside ---------------------------------------------------------------------------------
 

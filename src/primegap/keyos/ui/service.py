@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 CONFIRMATION_BYTES: Final = 16
 CONTENT_BYTES: Final = 32
 MAX_ACCOUNT: Final = (1 << 31) - 1  # BIP-32
+MIN_SESSION_S: Final = 60
+MAX_SESSION_S: Final = 12 * 3600  # a working day
 MAX_CONFIRMATIONS: Final = 4  # of one caller, waiting at the same time
 RETRY_S: Final = 0.5
 NEWS_PAUSE_S: Final = 0.05  # between two looks at the state of link or app manager
@@ -376,7 +378,11 @@ class UiService:
         try:
             await self._process.call(
                 security.ReportConfirmation(
-                    confirmation, caller.instance, request.content, request.opens
+                    confirmation,
+                    caller.instance,
+                    request.content,
+                    request.opens,
+                    request.session_s,
                 )
             )
         except (RequestError, ChannelClosedError) as error:
@@ -389,11 +395,15 @@ class UiService:
         approval = screen.approval
         if approval is None or not approval.hold_ms:
             raise RequestError(Status.MALFORMED, "not a confirmation with a button to hold")
+        if request.session_s and (
+            request.opens is None or not MIN_SESSION_S <= request.session_s <= MAX_SESSION_S
+        ):
+            raise RequestError(Status.MALFORMED, "not a session")
         if request.opens is None:
             return screen
         if approval.hold_ms < MIN_SIGNING_HOLD_MS:
             raise RequestError(Status.MALFORMED, "too short a hold to open a key")
-        return _with_banner(screen, request.opens)
+        return _with_banner(screen, request.opens, request.session_s)
 
     async def _ask_person(self, app: App, screen: Screen) -> UiAction:
         loop = asyncio.get_running_loop()
@@ -419,7 +429,7 @@ def _checked(state: link.LinkState) -> link.LinkState:
     return dataclasses.replace(state, connected=False, fingerprint="")
 
 
-def _with_banner(screen: Screen, key: security.KeyChoice) -> Screen:
+def _with_banner(screen: Screen, key: security.KeyChoice, session_s: int) -> Screen:
     """Say in words of this process, which no app can change, which key an approval opens."""
     try:
         network = Network(key.network)
@@ -427,7 +437,11 @@ def _with_banner(screen: Screen, key: security.KeyChoice) -> Screen:
         raise RequestError(Status.MALFORMED, "network") from None
     if not 0 <= key.account <= MAX_ACCOUNT:
         raise RequestError(Status.MALFORMED, "account number")
-    text = f"Approving this opens a key: {network.value}, account {key.account + 1}"
+    if session_s:
+        minutes = -(-session_s // 60)
+        text = f"Key opened for {minutes} min WITHOUT ASKING: {network.value} {key.account + 1}"
+    else:
+        text = f"Approving this opens a key: {network.value}, account {key.account + 1}"
     try:
         marked = dataclasses.replace(screen, banner=Banner(text, tone=Tone.ACCENT))
         layout(marked)

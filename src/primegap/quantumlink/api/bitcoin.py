@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
-from primegap.quantumlink.api.codec import Choice, cbor_codec
+from primegap.quantumlink.api.codec import U64, Choice, cbor_codec
 from primegap.quantumlink.api.empty import Empty
 from primegap.quantumlink.api.identifiers import BITCOIN_APP, BITCOIN_SERVICE
 from primegap.quantumlink.rpc import (
@@ -114,6 +114,72 @@ class BroadcastTransactionError(BroadcastTransactionResponse):
     error: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetPolicyParams:
+    """A policy for the user to read and to set."""
+
+    account_id: str
+    policy: bytes
+    "As `primegap.bitcoin.policy` writes it."
+
+
+class SetPolicyResponse(Choice):
+    """What became of it."""
+
+    __slots__ = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PolicySet(SetPolicyResponse):
+    """The user set it: it is in force."""
+
+    variant = "Set"
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyRejected(SetPolicyResponse):
+    """The user refused on the device."""
+
+    variant = "Rejected"
+
+
+@dataclass(frozen=True, slots=True)
+class SetPolicyError(SetPolicyResponse):
+    """It cannot be set."""
+
+    variant = "Error"
+    error: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyInForce:
+    """One policy that holds."""
+
+    policy: bytes
+    "As `primegap.bitcoin.policy` writes it."
+    spent: U64
+    "Satoshis of its window that are used up."
+    session_left_s: U64
+    "Seconds that a session of it goes on; 0 without one."
+    session_left: U64
+    "Satoshis that are left in it."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoliciesInForce:
+    """Answer to RequestPolicies."""
+
+    policies: tuple[PolicyInForce, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditLogExport:
+    """Answer to RequestAuditLog."""
+
+    log: bytes = field(repr=False)
+    "A text file: see `primegap.bitcoin.audit`."
+
+
 RequestSignPsbt: Final = RequestRoute(
     name="RequestSignPsbt",
     key=AppRouteKey(BITCOIN_APP, 1),
@@ -148,6 +214,32 @@ SubscribePassportActiveSeedFingerprint: Final = SubscriptionRoute(
     event=cbor_codec(ActiveSeedFingerprint),
 )
 "Which seed is active, now and whenever it changes."
+
+RequestSetPolicy: Final = RequestRoute(
+    name="RequestSetPolicy",
+    key=AppRouteKey(BITCOIN_APP, 0x8001),
+    request=cbor_codec(SetPolicyParams),
+    answer=cbor_codec(SetPolicyResponse),
+    timeout_s=None,
+)
+"Propose a policy; the user sets it on the device, or not. Ours, like all routes from 0x8000 on."
+
+RequestPolicies: Final = RequestRoute(
+    name="RequestPolicies",
+    key=AppRouteKey(BITCOIN_APP, 0x8002),
+    request=cbor_codec(Empty),
+    answer=cbor_codec(PoliciesInForce),
+)
+"Which policies hold for this phone's payments."
+
+RequestAuditLog: Final = RequestRoute(
+    name="RequestAuditLog",
+    key=AppRouteKey(BITCOIN_APP, 0x8003),
+    request=cbor_codec(Empty),
+    answer=cbor_codec(AuditLogExport),
+    max_answer_bytes=1 << 20,
+)
+"The signed audit log."
 
 RequestBroadcastTransaction: Final = RequestRoute(
     name="RequestBroadcastTransaction",

@@ -15,8 +15,11 @@ from primegap.quantumlink.api.backup import (
     UploadMagicBackup,
 )
 from primegap.quantumlink.api.bitcoin import (
+    RequestAuditLog,
     RequestBroadcastTransaction,
     RequestPassportActiveSeedFingerprint,
+    RequestPolicies,
+    RequestSetPolicy,
     RequestSignPsbt,
     SubscribeAccountUpdated,
     SubscribePassportActiveSeedFingerprint,
@@ -65,6 +68,9 @@ DEVICE_ROUTES: Final[tuple[Route, ...]] = (
     SubscribeAccountUpdated,
     RequestPassportActiveSeedFingerprint,
     SubscribePassportActiveSeedFingerprint,
+    RequestSetPolicy,
+    RequestPolicies,
+    RequestAuditLog,
     RequestPassportEcho,
     DownloadPassportBenchmark,
 )
