@@ -235,9 +235,7 @@ def samples() -> dict[str, Screen]:
     account = Account.from_key(account_key(bytes(16), Network.REGTEST, 0), Network.REGTEST)
     address = account.address(Keychain.EXTERNAL, 0)
     quick = Unattended(session_s=3600, max_payment=1, max_total=1)
-    held = SetPolicy(
-        account.id, "", Policy(Scope.COMPANION, allowed=(address,), unattended=quick)
-    )
+    held = SetPolicy(account.id, "", Policy(Scope.COMPANION, allowed=(address,), unattended=quick))
     app = InstalledApp(
         app_id=bytes(16),
         sha256=bytes(32),
