@@ -36,7 +36,7 @@ from primegap.quantumlink.aio.client import RpcClient
 from primegap.quantumlink.aio.driver import LinkDriver
 from primegap.quantumlink.api import bitcoin as routes
 from primegap.quantumlink.api.empty import Empty
-from primegap.quantumlink.api.index import ALL_ROUTES, DEVICE_ROUTES
+from primegap.quantumlink.api.index import ALL_ROUTES, DEVICE_ROUTES, EXTENSION_ROUTES
 from primegap.quantumlink.errors import QuantumLinkError
 from primegap.quantumlink.rpc import AppId, AppRouteKey
 from primegap.quantumlink.session import LinkConfig, LinkEngine
@@ -316,7 +316,7 @@ async def test_values_of_the_wrong_kind_and_size(hostile: Hostile) -> None:
         b"\xd8\x20" * 1000 + b"\x60",
     ]
     async with hostile.paired() as paired:
-        for route in DEVICE_ROUTES:
+        for route in (*DEVICE_ROUTES, *EXTENSION_ROUTES):
             if route is not routes.SubscribeAccountUpdated:
                 for body in bodies:
                     await within(paired.throw(route.key.encode(), body))

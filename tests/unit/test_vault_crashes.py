@@ -90,6 +90,7 @@ class World:
             assert {p.name.removesuffix(".new") for p in self.folder.iterdir()} <= {
                 "resets",
                 "attempts",
+                "anchors",
                 "vault",
                 "device.key",
             }

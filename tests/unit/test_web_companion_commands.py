@@ -62,8 +62,11 @@ def test_all_commands_are_there() -> None:
     context = click.Context(group)
     expected = [
         "accounts",
+        "audit-log",
         "history",
+        "limits",
         "pair",
+        "propose-limits",
         "receive",
         "resume",
         "send",
@@ -81,6 +84,9 @@ def test_all_commands_are_there() -> None:
         (("accounts",), "not-paired"),
         (("receive",), "no-account"),
         (("sync",), "no-account"),
+        (("limits",), "not-paired"),
+        (("audit-log",), "not-paired"),
+        (("propose-limits",), "no-account"),
         (("history",), "no-account"),
         (("send", STRANGER, "1"), "no-account"),
         (("send", "nobody", "1"), "address-format"),

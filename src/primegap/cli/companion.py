@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from primegap.cli.companion_limits import audit_log, policy
+from primegap.cli.companion_limits import audit_log, limits, propose_limits
 from primegap.cli.output import Settings, command, emit, say
 
 if TYPE_CHECKING:
@@ -469,5 +469,5 @@ async def _serve(options: Options, port: int, *, as_json: bool) -> None:
 
 # -- limits and log -------------------------------------------------------------------------------
 
-companion.add_command(policy)
-companion.add_command(audit_log)
+for one in (limits, propose_limits, audit_log):
+    companion.add_command(one)

@@ -1,4 +1,4 @@
-"""`primegap companion policy` and `audit-log`: limits of the device, and its log."""
+"""`primegap companion` `limits`, `propose-limits`, `audit-log`: what the device allows and did."""
 
 from __future__ import annotations
 
@@ -16,12 +16,7 @@ if TYPE_CHECKING:
     from primegap.companion.companion import PolicyStatus
 
 
-@click.group()
-def policy() -> None:
-    """Limits for payments: proposed here, set by the person on the device."""
-
-
-@policy.command()
+@click.command("propose-limits")
 @click.option(
     "--scope",
     type=click.Choice(["companion", "account"]),
@@ -40,7 +35,7 @@ def policy() -> None:
 @click.option("--session-total", metavar="BTC", help="Most of all payments in a session.")
 @click.pass_obj
 @command
-def propose(
+def propose_limits(
     options: Options,
     *,
     scope: str,
@@ -55,7 +50,7 @@ def propose(
     session_total: str | None,
     as_json: bool,
 ) -> None:
-    """Propose limits. They hold once the person has read and set them on the device.
+    """Propose limits for payments. They hold once the person has read and set them on the device.
 
     Without --session the person is asked for every payment. With it, the device signs payments to
     the --allow addresses without asking, in sessions that the person begins on the device.
@@ -98,10 +93,10 @@ def _amount(text: str | None) -> int | None:
     return None if text is None else parse_amount(text)
 
 
-@policy.command()
+@click.command()
 @click.pass_obj
 @command
-def show(options: Options, *, as_json: bool) -> None:
+def limits(options: Options, *, as_json: bool) -> None:
     """Show the limits that hold for this companion's payments, and how far they are used up."""
     from primegap.cli.companion import opened
 

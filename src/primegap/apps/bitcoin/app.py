@@ -509,7 +509,7 @@ class BitcoinApp:
 
     # -- limits and log, for the companion ------------------------------------------------------
 
-    async def _shared_account(self, call: link.RemoteCall) -> Account | None:
+    async def _shared_account(self, call: calls.RemoteCall) -> Account | None:
         """Return the account if it is shared with who calls, else refuse the call."""
         account, memory = await self._open_account()
         if memory.is_shared(call.pairing, account.descriptor_hash):
@@ -517,7 +517,7 @@ class BitcoinApp:
         await self._end(call, RESET_REFUSED)
         return None
 
-    async def _answer_policy(self, call: link.RemoteCall) -> None:
+    async def _answer_policy(self, call: calls.RemoteCall) -> None:
         from primegap.quantumlink.api import bitcoin as routes
         from primegap.quantumlink.errors import QuantumLinkError
 
@@ -539,24 +539,24 @@ class BitcoinApp:
                 lambda: self._limits.propose(account, params.policy, call.pairing, name),
             )
         body = routes.RequestSetPolicy.answer.encode(answer)
-        await self._process.call(link.Answer(call.call, body))
+        await self._process.call(calls.Answer(call.call, body))
 
-    async def _answer_policies(self, call: link.RemoteCall) -> None:
+    async def _answer_policies(self, call: calls.RemoteCall) -> None:
         from primegap.quantumlink.api import bitcoin as routes
 
         account = await self._shared_account(call)
         if account is not None:
             answer = await self._limits.in_force(account, call.pairing)
             body = routes.RequestPolicies.answer.encode(answer)
-            await self._process.call(link.Answer(call.call, body))
+            await self._process.call(calls.Answer(call.call, body))
 
-    async def _answer_log(self, call: link.RemoteCall) -> None:
+    async def _answer_log(self, call: calls.RemoteCall) -> None:
         from primegap.quantumlink.api import bitcoin as routes
 
         if await self._shared_account(call) is not None:
             answer = routes.AuditLogExport(log=await self._guard.export())
             body = routes.RequestAuditLog.answer.encode(answer)
-            await self._process.call(link.Answer(call.call, body))
+            await self._process.call(calls.Answer(call.call, body))
 
 
 def _hint(error: BitcoinError | AirgapError | KeyosError) -> str:

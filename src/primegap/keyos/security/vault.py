@@ -95,6 +95,7 @@ class SoftwareVault:
         elif not self._vault.exists() and self._device_key.exists():
             remove_file(self._device_key, overwrite=True)
             remove_file(self._attempts)
+        if not self.exists:
             remove_file(self._anchors)
 
     def seal(self, pin: str, secret: bytes | bytearray | memoryview) -> None:

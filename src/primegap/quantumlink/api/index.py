@@ -68,9 +68,6 @@ DEVICE_ROUTES: Final[tuple[Route, ...]] = (
     SubscribeAccountUpdated,
     RequestPassportActiveSeedFingerprint,
     SubscribePassportActiveSeedFingerprint,
-    RequestSetPolicy,
-    RequestPolicies,
-    RequestAuditLog,
     RequestPassportEcho,
     DownloadPassportBenchmark,
 )
@@ -96,6 +93,9 @@ PHONE_ROUTES: Final[tuple[Route, ...]] = (
     RequestCurrentTime,
 )
 "Routes that services of the phone serve and the device calls."
+
+EXTENSION_ROUTES: Final[tuple[Route, ...]] = (RequestSetPolicy, RequestPolicies, RequestAuditLog)
+"Routes of ours, which the API does not have; apps of the device serve them."
 
 ALL_ROUTES: Final = DEVICE_ROUTES + PHONE_ROUTES
 "The 34 routes of the API."
