@@ -243,6 +243,7 @@ async def test_records_pass_over_spi_transactions_too(tmp_path: Path) -> None:
         await radio.close()
 
 
+@pytest.mark.scenario("radio", 12)
 async def test_a_new_name_shows_in_the_next_scan_response(tmp_path: Path) -> None:
     async with running_air(tmp_path) as air, running_chip(air) as (_, sock):
         radio = await open_radio(sock, RadioSettings())
@@ -258,6 +259,7 @@ async def test_a_new_name_shows_in_the_next_scan_response(tmp_path: Path) -> Non
         await radio.close()
 
 
+@pytest.mark.scenario("radio", 8, 15)
 async def test_seventeen_writes_without_reading_give_sixteen_packets_and_one_overflow(
     tmp_path: Path,
 ) -> None:
@@ -317,6 +319,7 @@ async def _send_numbers(port: CentralPort, count: int) -> None:
         await port.send(bytes([number]) * 244)
 
 
+@pytest.mark.scenario("radio", 9)
 async def test_three_notifications_fit_and_the_next_waits_for_the_air(tmp_path: Path) -> None:
     async with (
         running_air(tmp_path, "--delay-s", "0.3") as air,
@@ -338,6 +341,7 @@ async def test_three_notifications_fit_and_the_next_waits_for_the_air(tmp_path: 
         assert await host.ask(too_long) == PostcardError(PostcardFault.DESER)
 
 
+@pytest.mark.scenario("radio", 16)
 async def test_a_killed_chip_ends_both_sides_at_once_and_a_new_one_works(tmp_path: Path) -> None:
     record = os.urandom(100_000)
     async with (
@@ -429,6 +433,7 @@ async def test_of_two_centrals_that_connect_at_once_one_wins(tmp_path: Path) -> 
         await radio.close()
 
 
+@pytest.mark.scenario("radio", 11)
 async def test_without_a_larger_mtu_packets_are_cut_and_btp_notices(tmp_path: Path) -> None:
     from bumble import core, hci
     from bumble.device import Device, DeviceConfiguration, Peer
@@ -455,6 +460,9 @@ async def test_without_a_larger_mtu_packets_are_cut_and_btp_notices(tmp_path: Pa
         assert value == packet[:20]
         with pytest.raises(ChunkTooSmallError):
             Dechunker().receive(value, now_s=0.0)
+        await peer.request_mtu(nus.ATT_MTU)
+        await radio.send(packet)
+        assert Dechunker().receive(await values.get(), now_s=0.0) == b"too long for an MTU of 23"
         await transport.close()
         await radio.close()
 

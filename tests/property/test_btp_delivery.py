@@ -19,6 +19,7 @@ sequences = st.integers(0, 65_535)
 records = st.integers(1, 2_000).flatmap(lambda n: st.binary(min_size=n, max_size=n))
 
 
+@pytest.mark.scenario("btp", 14)
 @given(start=sequences, old=records, new=records, data=st.data())
 def test_two_neighbouring_records_survive_any_order_and_any_duplicates(
     start: int, old: bytes, new: bytes, data: st.DataObject

@@ -10,6 +10,7 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import dataclass, field
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -278,9 +279,10 @@ CONFIG = LinkConfig(
 )
 
 
+@pytest.mark.scenario("session", 73)
 @SOME
 @given(actions("connect", "connect", "arm", "bind", "end", *LINK, *TIME))
-def test_handshakes_come_to_rest(script: list[Action]) -> None:  # 73
+def test_handshakes_come_to_rest(script: list[Action]) -> None:
     world = World(CONFIG, connected=False)
     for action in script:
         world.act(*action)
@@ -312,9 +314,10 @@ def test_two_sides_that_connect_agree_in_the_end(script: list[Action]) -> None:
     assert first.handshake_hash == second.handshake_hash is not None
 
 
+@pytest.mark.scenario("session", 74, 75, 76)
 @SOME
 @given(actions(*STREAMS, *LINK, *TIME))
-def test_everything_written_arrives_in_order(script: list[Action]) -> None:  # 74, 75, 76
+def test_everything_written_arrives_in_order(script: list[Action]) -> None:
     world = World(CONFIG, connected=True)
     for action in script:
         world.act(*action)
@@ -336,9 +339,10 @@ def test_everything_written_arrives_in_order(script: list[Action]) -> None:  # 7
     assert world.ends == [0, 0]
 
 
+@pytest.mark.scenario("session", 77)
 @SOME
 @given(actions(*STREAMS, "reset", *LINK, *TIME))
-def test_resets_and_ends_come_to_rest(script: list[Action]) -> None:  # 77
+def test_resets_and_ends_come_to_rest(script: list[Action]) -> None:
     world = World(CONFIG, connected=True)
     for action in script:
         world.act(*action)

@@ -8,6 +8,7 @@ import gc
 import hashlib
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine
+from itertools import permutations
 
 import pytest
 
@@ -171,6 +172,7 @@ async def shout(call: Call, text: str) -> str:
 # --- modalities -----------------------------------------------------------------------------------
 
 
+@pytest.mark.scenario("session", 87)
 def test_requests_in_both_directions() -> None:
     async def scenario() -> None:
         async with connected() as (pair, client, server):
@@ -211,6 +213,7 @@ def test_a_large_psbt_travels_both_ways() -> None:
     virtual(scenario())
 
 
+@pytest.mark.scenario("session", 87)
 def test_notifications_arrive_and_are_not_answered() -> None:
     async def scenario() -> None:
         async with connected() as (_, client, server):
@@ -229,6 +232,7 @@ def test_notifications_arrive_and_are_not_answered() -> None:
     virtual(scenario())
 
 
+@pytest.mark.scenario("session", 87)
 def test_subscriptions_end_when_the_server_ends_them() -> None:
     async def scenario() -> None:
         async with connected() as (_, client, server):
@@ -310,6 +314,7 @@ def test_waiting_for_an_event_can_be_given_up_without_losing_it() -> None:
     virtual(scenario())
 
 
+@pytest.mark.scenario("session", 87)
 def test_progress_comes_before_the_answer() -> None:
     async def scenario() -> None:
         async with connected() as (_, client, server):
@@ -344,6 +349,7 @@ def serve_benchmark(server: RpcServer) -> None:
     server.on_download(DownloadPassportBenchmark, benchmark)
 
 
+@pytest.mark.scenario("session", 87)
 def test_downloads_of_all_sizes() -> None:
     async def scenario() -> None:
         async with connected() as (_, client, server):
@@ -358,6 +364,7 @@ def test_downloads_of_all_sizes() -> None:
     virtual(scenario())
 
 
+@pytest.mark.scenario("api", 8)
 def test_a_download_may_be_left_early_and_bounded() -> None:
     async def scenario() -> None:
         async with connected() as (_, client, server):
@@ -435,6 +442,7 @@ def test_parts_that_are_not_read_are_passed_over() -> None:
     virtual(scenario())
 
 
+@pytest.mark.scenario("session", 87)
 def test_a_download_without_parts() -> None:
     async def scenario() -> None:
         async with connected() as (pair, _, _server):
@@ -461,6 +469,7 @@ def upload_params() -> UploadMagicBackupParams:
     return UploadMagicBackupParams(seed_fingerprint=SeedFingerprint(bytes(32)), hash=bytes(32))
 
 
+@pytest.mark.scenario("session", 87)
 def test_uploads_are_answered() -> None:
     async def scenario() -> None:
         async with connected() as (pair, _, _server):
@@ -551,6 +560,8 @@ def test_an_abandoned_upload_ends_the_handler() -> None:
     virtual(scenario())
 
 
+@pytest.mark.scenario("session", 87)
+@pytest.mark.scenario("api", 11)
 @pytest.mark.parametrize(
     "verdict", [DeviceGenuine(), DeviceNotGenuine(), VerificationError("no network"), None]
 )
@@ -593,6 +604,7 @@ def test_the_security_check(verdict: VerificationResult | None) -> None:
 # --- who may call what ----------------------------------------------------------------------------
 
 
+@pytest.mark.scenario("api", 12)
 def test_a_peer_without_permission_is_refused_and_learns_nothing() -> None:
     async def scenario() -> None:
         def only_debug(peer: PeerBundle, key: RouteKey) -> bool:
@@ -608,6 +620,7 @@ def test_a_peer_without_permission_is_refused_and_learns_nothing() -> None:
     virtual(scenario())
 
 
+@pytest.mark.scenario("api", 6)
 def test_unknown_routes_and_malformed_keys() -> None:
     async def scenario() -> None:
         async with connected() as (pair, client, _server):
@@ -723,6 +736,7 @@ def test_a_raw_call_sends_events_and_hears_of_its_end() -> None:
 # --- limits against a hostile or broken peer ------------------------------------------------------
 
 
+@pytest.mark.scenario("session", 87)
 def test_requests_and_answers_have_limits() -> None:
     async def scenario() -> None:
         async with connected() as (pair, client, server):
@@ -1024,6 +1038,7 @@ def test_a_slow_reader_holds_the_writer_back() -> None:
     virtual(scenario())
 
 
+@pytest.mark.scenario("session", 94)
 def test_halves_end_on_their_own() -> None:
     async def scenario() -> None:
         async with DriverPair() as pair:
@@ -1047,6 +1062,7 @@ def test_halves_end_on_their_own() -> None:
     virtual(scenario())
 
 
+@pytest.mark.scenario("session", 94)
 def test_a_reader_may_refuse_while_the_writer_goes_on() -> None:
     async def scenario() -> None:
         async with DriverPair() as pair:
@@ -1064,6 +1080,63 @@ def test_a_reader_may_refuse_while_the_writer_goes_on() -> None:
     virtual(scenario())
 
 
+@pytest.mark.scenario("session", 100)
+@pytest.mark.parametrize("waiting", [False, True])
+@pytest.mark.parametrize("pause_s", [0.0, 0.1])
+@pytest.mark.parametrize("order", list(permutations(["write", "finish", "reset"])))
+def test_bytes_end_and_failure_in_any_order(
+    order: tuple[str, ...], pause_s: float, waiting: bool
+) -> None:
+    """Of end and failure the reader sees one, and always the same; what was taken is a prefix."""
+
+    async def scenario() -> None:
+        async with DriverPair() as pair:
+            await pair.connect()
+            stream, other = await open_pair(pair)
+            reading = asyncio.create_task(read_or_fail(other.reader)) if waiting else None
+            written, refused = b"", []
+            for step in order:
+                try:
+                    if step == "write":
+                        await stream.writer.write(b"bytes")
+                        written = b"bytes"
+                    elif step == "finish":
+                        stream.writer.finish()
+                    else:
+                        stream.writer.reset(42)
+                except (LocalError, LocalResetError):
+                    refused.append(step)
+                await asyncio.sleep(pause_s)
+            await asyncio.sleep(0.1)
+            assert refused == [step for step in order if step_is_late(step, order)]
+            taken, outcome = b"", ""
+            while not outcome:
+                piece = await (reading or asyncio.create_task(read_or_fail(other.reader)))
+                reading = None
+                taken, outcome = (taken + piece, "") if isinstance(piece, bytes) else (taken, piece)
+            assert written.startswith(taken)
+            assert outcome in {"end", "reset 42"}
+            assert taken == written or outcome != "end"
+            assert await read_or_fail(other.reader) == outcome
+
+    virtual(scenario())
+
+
+def step_is_late(step: str, order: tuple[str, ...]) -> bool:
+    """Nothing is written or finished behind a reset, and nothing written behind the end."""
+    before = order[: order.index(step)]
+    return "reset" in before or (step == "write" and "finish" in before)
+
+
+async def read_or_fail(reader: ByteReader) -> bytes | str:
+    """Return the next bytes, or how the lane ended."""
+    try:
+        return await reader.read() or "end"
+    except PeerResetError as error:
+        return f"reset {error.reset_code}"
+
+
+@pytest.mark.scenario("session", 94)
 def test_forgotten_handles_reset_their_lane_as_dropped() -> None:
     async def scenario() -> None:
         async with DriverPair() as pair:

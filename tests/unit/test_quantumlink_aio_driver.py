@@ -44,6 +44,7 @@ def virtual(scenario: Coroutine[object, object, None]) -> None:
     run_virtual(scenario)
 
 
+@pytest.mark.scenario("session", 89)
 @pytest.mark.parametrize("suite", [NATIVE, REFERENCE], ids=lambda suite: suite.name)
 def test_paired_peers_connect_and_tell(suite: Suite) -> None:
     async def scenario() -> None:
@@ -73,6 +74,7 @@ def test_each_pattern_connects(pattern: Pattern) -> None:
     virtual(scenario())
 
 
+@pytest.mark.scenario("session", 89)
 def test_ik_is_tried_when_kk_is_not_answered() -> None:
     async def scenario() -> None:
         loop = asyncio.get_running_loop()
@@ -91,6 +93,7 @@ def test_ik_is_tried_when_kk_is_not_answered() -> None:
     virtual(scenario())
 
 
+@pytest.mark.scenario("session", 89)
 def test_connecting_needs_a_peer() -> None:
     async def scenario() -> None:
         async with DriverPair(paired=False) as pair:
@@ -102,6 +105,7 @@ def test_connecting_needs_a_peer() -> None:
     virtual(scenario())
 
 
+@pytest.mark.scenario("session", 89)
 def test_pairing_binds_both_sides_and_is_told() -> None:
     async def scenario() -> None:
         async with DriverPair(paired=False) as pair:
@@ -118,6 +122,7 @@ def test_pairing_binds_both_sides_and_is_told() -> None:
     virtual(scenario())
 
 
+@pytest.mark.scenario("session", 89)
 def test_pairing_with_another_code_times_out_with_a_hint() -> None:
     async def scenario() -> None:
         async with DriverPair(paired=False) as pair:
@@ -148,6 +153,7 @@ def test_a_newer_attempt_replaces_one_that_waits() -> None:
     virtual(scenario())
 
 
+@pytest.mark.scenario("session", 91)
 def test_closing_a_session_fails_its_streams_and_tells_why() -> None:
     async def scenario() -> None:
         async with DriverPair() as pair:
@@ -181,6 +187,7 @@ def test_closing_a_session_fails_its_streams_and_tells_why() -> None:
     virtual(scenario())
 
 
+@pytest.mark.scenario("session", 92)
 def test_unpairing_reaches_the_peer() -> None:
     async def scenario() -> None:
         async with DriverPair() as pair:
@@ -195,6 +202,7 @@ def test_unpairing_reaches_the_peer() -> None:
     virtual(scenario())
 
 
+@pytest.mark.scenario("session", 93)
 def test_silence_ends_a_session() -> None:
     async def scenario() -> None:
         async with DriverPair() as pair:

@@ -57,7 +57,8 @@ def attach(pair: DriverPair, *, delay_s: float = 0.0) -> tuple[SlowPort, SlowPor
     return ports
 
 
-def test_every_third_record_lost_both_ways_costs_nothing_but_time() -> None:  # 96
+@pytest.mark.scenario("session", 96)
+def test_every_third_record_lost_both_ways_costs_nothing_but_time() -> None:
     async def scenario() -> None:
         async with DriverPair() as pair:
             server = RpcServer(pair.device, keys=AppRouteKey, authorise=allow_all)
@@ -80,7 +81,8 @@ def test_every_third_record_lost_both_ways_costs_nothing_but_time() -> None:  # 
     run_virtual(scenario())
 
 
-def test_one_packet_is_written_at_a_time() -> None:  # 95
+@pytest.mark.scenario("session", 95)
+def test_one_packet_is_written_at_a_time() -> None:
     async def scenario() -> None:
         async with DriverPair() as pair:
             ports = attach(pair, delay_s=0.002)
@@ -93,7 +95,8 @@ def test_one_packet_is_written_at_a_time() -> None:  # 95
     run_virtual(scenario())
 
 
-def test_five_chunks_are_all_drained() -> None:  # 99
+@pytest.mark.scenario("session", 99)
+def test_five_chunks_are_all_drained() -> None:
     async def scenario() -> None:
         async with DriverPair() as pair:
             arrived: asyncio.Future[LinkStream] = asyncio.get_running_loop().create_future()
@@ -111,7 +114,8 @@ def test_five_chunks_are_all_drained() -> None:  # 99
     run_virtual(scenario())
 
 
-def test_a_close_is_sent_although_a_write_is_under_way() -> None:  # 90
+@pytest.mark.scenario("session", 90)
+def test_a_close_is_sent_although_a_write_is_under_way() -> None:
     async def scenario() -> None:
         pair = DriverPair()
         ports = attach(pair, delay_s=0.01)
@@ -129,7 +133,8 @@ def test_a_close_is_sent_although_a_write_is_under_way() -> None:  # 90
     run_virtual(scenario())
 
 
-def test_nobody_is_connected_to_after_unpairing() -> None:  # 92
+@pytest.mark.scenario("session", 92)
+def test_nobody_is_connected_to_after_unpairing() -> None:
     async def scenario() -> None:
         async with DriverPair() as pair:
             await pair.connect()

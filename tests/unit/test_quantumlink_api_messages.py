@@ -107,6 +107,7 @@ EXAMPLES = [  # API 4.4
 ]
 
 
+@pytest.mark.scenario("api", 1)
 @pytest.mark.parametrize(("kind", "message", "encoding"), EXAMPLES)
 def test_examples_of_the_specification(kind: type, message: object, encoding: str) -> None:
     codec: MessageCodec[object] = cbor_codec(kind)
@@ -114,6 +115,7 @@ def test_examples_of_the_specification(kind: type, message: object, encoding: st
     assert codec.decode_untrusted(bytes.fromhex(encoding)) == message
 
 
+@pytest.mark.scenario("api", 2)
 def test_a_request_without_fields_is_not_an_empty_body() -> None:
     assert cbor_codec(Empty).decode_untrusted(b"\xa0") == Empty()
     with pytest.raises(BadValueError) as caught:
@@ -121,6 +123,8 @@ def test_a_request_without_fields_is_not_an_empty_body() -> None:
     assert caught.value.reset_code is ResetCode.CODEC
 
 
+@pytest.mark.scenario("session", 88)
+@pytest.mark.scenario("api", 3)
 def test_an_old_message_lacks_the_optional_field_and_a_new_one_has_another() -> None:
     codec = cbor_codec(RestoreShardParams)
     fingerprint = bytes.fromhex("70736565645f66696e6765727072696e74" + "5820") + bytes(32)

@@ -193,6 +193,7 @@ CASES: list[tuple[str, Make, bytes, Outcome]] = [
 ]
 
 
+@pytest.mark.scenario("session", 86)
 @pytest.mark.parametrize("piece", [1, 2, 3, 5, 7, 8, 9, 16, 1000])
 @pytest.mark.parametrize(("name", "make", "data", "expected"), CASES, ids=[c[0] for c in CASES])
 def test_items_come_out_whatever_the_cut(
@@ -201,6 +202,7 @@ def test_items_come_out_whatever_the_cut(
     assert outcome(make(), data, piece=piece) == expected, name
 
 
+@pytest.mark.scenario("session", 85)
 @pytest.mark.parametrize(
     ("make", "data", "expected"),
     [

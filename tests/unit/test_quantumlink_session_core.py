@@ -1,7 +1,4 @@
-"""Sessions and streams, one engine against a peer written by hand (session section 10.1).
-
-The numbers in the test names' comments are those of the scenarios.
-"""
+"""Sessions and streams, one engine against a peer written by hand (session section 10.1)."""
 
 from __future__ import annotations
 
@@ -97,7 +94,8 @@ def expect_close(peer: ScriptedPeer, code: int = 1) -> None:
 # --- sending -------------------------------------------------------------------------------------
 
 
-def test_records_are_numbered_one_after_another() -> None:  # 1
+@pytest.mark.scenario("session", 1)
+def test_records_are_numbered_one_after_another() -> None:
     peer = peer_with()
     write_new(peer, b"one")
     first = peer.take()
@@ -108,7 +106,8 @@ def test_records_are_numbered_one_after_another() -> None:  # 1
     assert second.seq == first.seq + 1
 
 
-def test_streams_take_turns() -> None:  # 2
+@pytest.mark.scenario("session", 2)
+def test_streams_take_turns() -> None:
     peer = peer_with(record_max_size=150, stream_send_buffer_size=400)
     a, idle, c, d = (peer.engine.open_stream(b"h") for _ in range(4))
     for stream_id in (a, c, d):
@@ -120,7 +119,8 @@ def test_streams_take_turns() -> None:  # 2
     assert served[:4] == [a, c, d, a]
 
 
-def test_a_lost_record_comes_again_under_another_number() -> None:  # 3, 4
+@pytest.mark.scenario("session", 3, 4)
+def test_a_lost_record_comes_again_under_another_number() -> None:
     peer = peer_with()
     stream_id = write_new(peer, b"data")
     first = peer.take()
@@ -138,7 +138,8 @@ def test_a_lost_record_comes_again_under_another_number() -> None:  # 3, 4
     assert peer.engine.outbound_state(stream_id).capacity == 16_384
 
 
-def test_the_time_out_follows_the_round_trip() -> None:  # 5
+@pytest.mark.scenario("session", 5)
+def test_the_time_out_follows_the_round_trip() -> None:
     peer = peer_with(retransmit_timeout_s=0.1)
     write_new(peer, b"x")
     first = peer.take()
@@ -153,7 +154,8 @@ def test_the_time_out_follows_the_round_trip() -> None:  # 5
     assert len(peer.hear()) == 1
 
 
-def test_repeated_losses_back_off() -> None:  # 6
+@pytest.mark.scenario("session", 6)
+def test_repeated_losses_back_off() -> None:
     peer = peer_with(retransmit_timeout_s=0.02)
     write_new(peer, b"x")
     assert peer.hear()
@@ -165,7 +167,8 @@ def test_repeated_losses_back_off() -> None:  # 6
     assert peer.hear()
 
 
-def test_64_records_may_be_on_their_way() -> None:  # 7
+@pytest.mark.scenario("session", 7)
+def test_64_records_may_be_on_their_way() -> None:
     peer = peer_with(record_max_size=120)
     write_new(peer, bytes(10_000))
     records = []
@@ -182,7 +185,8 @@ def test_64_records_may_be_on_their_way() -> None:  # 7
     assert len(peer.hear()) == 1
 
 
-def test_a_lost_record_of_one_stream_does_not_stop_another() -> None:  # 8
+@pytest.mark.scenario("session", 8)
+def test_a_lost_record_of_one_stream_does_not_stop_another() -> None:
     peer = peer_with()
     write_new(peer, b"lost")
     peer.hear()
@@ -194,7 +198,8 @@ def test_a_lost_record_of_one_stream_does_not_stop_another() -> None:  # 8
     assert sent_data(peer.hear()) == [(other, 3, b"two", False)]
 
 
-def test_a_full_buffer_that_is_freed_tells_once() -> None:  # 9
+@pytest.mark.scenario("session", 9)
+def test_a_full_buffer_that_is_freed_tells_once() -> None:
     peer = peer_with(stream_send_buffer_size=4)
     stream_id = write_new(peer, b"abcd")
     assert peer.engine.write(stream_id, b"e") == 0
@@ -206,7 +211,8 @@ def test_a_full_buffer_that_is_freed_tells_once() -> None:  # 9
     assert peer.engine.outbound_state(stream_id).capacity == 3
 
 
-def test_the_end_is_reported_once_and_only_when_all_arrived() -> None:  # 10; 11, #8
+@pytest.mark.scenario("session", 10)
+def test_the_end_is_reported_once_and_only_when_all_arrived() -> None:  # session 11, #8
     peer = peer_with(record_max_size=120)
     stream_id = write_new(peer, bytes(80))
     peer.engine.finish(stream_id)
@@ -223,7 +229,8 @@ def test_the_end_is_reported_once_and_only_when_all_arrived() -> None:  # 10; 11
     assert peer.engine.take_events() == []
 
 
-def test_only_reading_gives_credit() -> None:  # 11
+@pytest.mark.scenario("session", 11)
+def test_only_reading_gives_credit() -> None:
     peer = peer_with()
     stream_id = peer.stream_id(0)
     peer.say(data(stream_id, bytes(8000), header=b"h"))
@@ -237,7 +244,8 @@ def test_only_reading_gives_credit() -> None:  # 11
     assert peer.hear() == [StreamWindow(stream_id, 16_384 + 8000)]
 
 
-def test_a_lost_window_update_comes_again() -> None:  # 12
+@pytest.mark.scenario("session", 12)
+def test_a_lost_window_update_comes_again() -> None:
     peer = peer_with()
     stream_id = peer.stream_id(0)
     peer.say(data(stream_id, bytes(8000), header=b"h"))
@@ -247,7 +255,8 @@ def test_a_lost_window_update_comes_again() -> None:  # 12
     assert peer.hear() == [StreamWindow(stream_id, 24_384)]
 
 
-def test_a_lost_ping_comes_again_and_an_ack_does_not() -> None:  # 13, 14
+@pytest.mark.scenario("session", 13, 14)
+def test_a_lost_ping_comes_again_and_an_ack_does_not() -> None:
     peer = peer_with()
     peer.engine.queue_ping()
     assert peer.hear() == [Ping()]
@@ -264,7 +273,8 @@ def test_a_lost_ping_comes_again_and_an_ack_does_not() -> None:  # 13, 14
 # --- receiving -----------------------------------------------------------------------------------
 
 
-def test_opening_data_and_end_in_one_frame() -> None:  # 15
+@pytest.mark.scenario("session", 15)
+def test_opening_data_and_end_in_one_frame() -> None:
     peer = peer_with()
     stream_id = peer.stream_id(0)
     peer.say(data(stream_id, b"hello", header=b"route", fin=True))
@@ -280,7 +290,19 @@ def test_opening_data_and_end_in_one_frame() -> None:  # 15
     assert peer.engine.inbound_state(stream_id).is_at_end
 
 
-def test_an_empty_stream_opens_and_finishes_at_once() -> None:  # 17
+@pytest.mark.scenario("session", 61)
+def test_no_more_is_read_than_there_is() -> None:
+    peer = peer_with()
+    stream_id = peer.stream_id(0)
+    peer.say(data(stream_id, b"hello", header=b"h"))
+    assert peer.engine.read(stream_id, 6) == b"hello"
+    assert peer.engine.read(stream_id, 6) == b""
+    peer.say(data(stream_id, b"!", offset=5))
+    assert peer.engine.read(stream_id, 6) == b"!"  # credit was given for what was read, no more
+
+
+@pytest.mark.scenario("session", 17)
+def test_an_empty_stream_opens_and_finishes_at_once() -> None:
     peer = peer_with()
     stream_id = peer.stream_id(0)
     peer.say(data(stream_id, header=b"", fin=True))
@@ -292,7 +314,8 @@ def test_an_empty_stream_opens_and_finishes_at_once() -> None:  # 17
     assert peer.engine.streams() == [stream_id]
 
 
-def test_a_local_reset_is_repeated_until_it_arrives() -> None:  # 18
+@pytest.mark.scenario("session", 18)
+def test_a_local_reset_is_repeated_until_it_arrives() -> None:
     peer = peer_with()
     stream_id = write_new(peer, b"x")
     peer.hear()
@@ -305,7 +328,8 @@ def test_a_local_reset_is_repeated_until_it_arrives() -> None:  # 18
     assert peer.engine.take_events() == []
 
 
-def test_ids_have_the_parity_of_their_side() -> None:  # 19
+@pytest.mark.scenario("session", 19)
+def test_ids_have_the_parity_of_their_side() -> None:
     for seed in range(4):
         peer = ScriptedPeer(suite=REFERENCE, seed=seed)
         even = peer.engine.identity.qid <= peer.identity.qid
@@ -313,7 +337,8 @@ def test_ids_have_the_parity_of_their_side() -> None:  # 19
         assert ids == ([0, 2, 4] if even else [1, 3, 5])
 
 
-def test_repeated_data_is_delivered_once() -> None:  # 20, 26
+@pytest.mark.scenario("session", 20, 26)
+def test_repeated_data_is_delivered_once() -> None:
     peer = peer_with()
     stream_id = peer.stream_id(0)
     frame = data(stream_id, b"hello", header=b"h", fin=True)
@@ -325,7 +350,8 @@ def test_repeated_data_is_delivered_once() -> None:  # 20, 26
     assert len(peer.engine.take_events()) == 3
 
 
-def test_resets_of_unknown_streams_are_quiet_and_swallow_what_is_late() -> None:  # 21, 22, 27
+@pytest.mark.scenario("session", 21, 22, 27)
+def test_resets_of_unknown_streams_are_quiet_and_swallow_what_is_late() -> None:
     peer = peer_with()
     for ordinal in (3, 1, 3):
         peer.say(StreamReset(peer.stream_id(ordinal), ResetTarget.BOTH, 7))
@@ -335,7 +361,8 @@ def test_resets_of_unknown_streams_are_quiet_and_swallow_what_is_late() -> None:
     assert peer.hear() == []
 
 
-def test_a_stream_opened_and_reset_in_one_record_is_reported() -> None:  # 23
+@pytest.mark.scenario("session", 23)
+def test_a_stream_opened_and_reset_in_one_record_is_reported() -> None:
     peer = peer_with()
     stream_id = peer.stream_id(0)
     peer.say(data(stream_id, b"x", header=b"h"), StreamReset(stream_id, ResetTarget.BOTH, 4))
@@ -348,7 +375,8 @@ def test_a_stream_opened_and_reset_in_one_record_is_reported() -> None:  # 23
         peer.engine.read(stream_id, 1)
 
 
-def test_a_reset_of_one_lane_leaves_the_other() -> None:  # 24
+@pytest.mark.scenario("session", 24)
+def test_a_reset_of_one_lane_leaves_the_other() -> None:
     peer = peer_with()
     stream_id = peer.stream_id(0)
     peer.say(data(stream_id, b"x", header=b"h"))
@@ -359,7 +387,8 @@ def test_a_reset_of_one_lane_leaves_the_other() -> None:  # 24
     assert peer.engine.write(stream_id, b"answer") == 6
 
 
-def test_a_stream_is_forgotten_after_the_last_read() -> None:  # 25
+@pytest.mark.scenario("session", 25)
+def test_a_stream_is_forgotten_after_the_last_read() -> None:
     peer = peer_with()
     stream_id = peer.stream_id(0)
     peer.say(
@@ -372,8 +401,9 @@ def test_a_stream_is_forgotten_after_the_last_read() -> None:  # 25
     assert peer.engine.streams() == []
 
 
+@pytest.mark.scenario("session", 28, 29)
 @pytest.mark.parametrize("own_id_frame", ["reset", "data"])
-def test_a_frame_for_an_id_of_ours_never_used_ends_the_session(own_id_frame: str) -> None:  # 28, 29
+def test_a_frame_for_an_id_of_ours_never_used_ends_the_session(own_id_frame: str) -> None:
     peer = peer_with()
     stream_id = peer.engine_stream_id(0)
     if own_id_frame == "reset":
@@ -395,7 +425,8 @@ def test_frames_for_an_id_of_ours_that_is_over_are_ignored() -> None:
     assert peer.engine.status is PeerStatus.CONNECTED
 
 
-def test_an_unpair_of_the_peer_forgets_it() -> None:  # 30
+@pytest.mark.scenario("session", 30)
+def test_an_unpair_of_the_peer_forgets_it() -> None:
     peer = peer_with()
     peer.say(Unpair())
     unpaired, status = peer.engine.take_events()
@@ -418,7 +449,8 @@ def test_a_close_of_the_peer_is_echoed() -> None:
 # --- credit --------------------------------------------------------------------------------------
 
 
-def test_sending_obeys_the_credit_of_the_peer() -> None:  # 31
+@pytest.mark.scenario("session", 31)
+def test_sending_obeys_the_credit_of_the_peer() -> None:
     peer = peer_with(window=3)
     stream_id = write_new(peer, b"hello")
     assert sent_data(peer.hear()) == [(stream_id, 0, b"hel", False)]
@@ -428,7 +460,8 @@ def test_sending_obeys_the_credit_of_the_peer() -> None:  # 31
     assert sent_data(peer.hear()) == [(stream_id, 3, b"lo", False)]
 
 
-def test_an_opening_names_both_windows() -> None:  # 32, 33
+@pytest.mark.scenario("session", 32, 33)
+def test_an_opening_names_both_windows() -> None:
     peer = peer_with(window=12, initial_stream_receive_window=8)
     write_new(peer, b"x")
     write_new(peer, b"y", receive_window=65_536, requested_peer_receive_window=49_152)
@@ -436,7 +469,8 @@ def test_an_opening_names_both_windows() -> None:  # 32, 33
     assert openings == [StreamOpening(8, 12, b"h"), StreamOpening(32_768, 49_152, b"h")]
 
 
-def test_an_opening_asks_and_grants() -> None:  # 34
+@pytest.mark.scenario("session", 34)
+def test_an_opening_asks_and_grants() -> None:
     peer = peer_with(window=8, initial_stream_receive_window=8, max_stream_receive_window=32)
     stream_id = peer.stream_id(0)
     peer.say(data(stream_id, b"x", header=b"h", windows=(64, 64)))
@@ -445,7 +479,8 @@ def test_an_opening_asks_and_grants() -> None:  # 34
     assert sum(len(payload) for _, _, payload, _ in sent_data(peer.hear())) == 64
 
 
-def test_an_opening_cannot_use_the_credit_it_asks_for() -> None:  # 35
+@pytest.mark.scenario("session", 35)
+def test_an_opening_cannot_use_the_credit_it_asks_for() -> None:
     peer = peer_with(initial_stream_receive_window=8, max_stream_receive_window=32)
     peer.say(data(peer.stream_id(0), bytes(8), header=b"h", windows=(32, 32)))
     assert peer.engine.status is PeerStatus.CONNECTED
@@ -453,14 +488,16 @@ def test_an_opening_cannot_use_the_credit_it_asks_for() -> None:  # 35
     expect_close(peer)
 
 
-def test_streams_may_have_send_buffers_of_their_own() -> None:  # 36
+@pytest.mark.scenario("session", 36)
+def test_streams_may_have_send_buffers_of_their_own() -> None:
     peer = peer_with()
     for size in (4, 9):
         stream_id = peer.engine.open_stream(b"h", StreamOptions(send_buffer_size=size))
         assert peer.engine.write(stream_id, bytes(100)) == size
 
 
-def test_acks_come_in_pages_and_end() -> None:  # 37
+@pytest.mark.scenario("session", 37)
+def test_acks_come_in_pages_and_end() -> None:
     peer = peer_with(record_max_size=64)
     for seq in range(1001, 1101, 2):
         peer.say(Ping(), seq=seq)
@@ -476,7 +513,8 @@ def test_acks_come_in_pages_and_end() -> None:  # 37
     assert due_s is None
 
 
-def test_a_header_must_leave_room_for_data() -> None:  # 38
+@pytest.mark.scenario("session", 38)
+def test_a_header_must_leave_room_for_data() -> None:
     peer = peer_with(record_max_size=200)
     with pytest.raises(HeaderTooLargeError):
         peer.engine.open_stream(bytes(98))
@@ -549,7 +587,7 @@ def test_a_lost_ack_is_repeated_with_the_data_it_rode_on() -> None:
     assert first.frames == second.frames
 
 
-def test_a_lost_ack_is_made_good_by_the_next_one() -> None:  # 11, #2
+def test_a_lost_ack_is_made_good_by_the_next_one() -> None:  # session 11, #2
     peer = peer_with()
     peer.say(Ping())
     peer.wait(0.005)
@@ -563,7 +601,7 @@ def test_a_lost_ack_is_made_good_by_the_next_one() -> None:  # 11, #2
     assert (low, high) == (0, 2)
 
 
-def test_an_ack_that_comes_with_the_time_out_counts() -> None:  # 11, #3
+def test_an_ack_that_comes_with_the_time_out_counts() -> None:  # session 11, #3
     peer = peer_with()
     stream_id = write_new(peer, b"x")
     record = peer.take()
@@ -574,7 +612,7 @@ def test_an_ack_that_comes_with_the_time_out_counts() -> None:  # 11, #3
     assert peer.hear() == []
 
 
-def test_a_late_ack_counts_and_stops_the_repetition() -> None:  # 11, #3
+def test_a_late_ack_counts_and_stops_the_repetition() -> None:  # session 11, #3
     peer = peer_with()
     stream_id = write_new(peer, b"x")
     record = peer.take()
@@ -585,7 +623,7 @@ def test_a_late_ack_counts_and_stops_the_repetition() -> None:  # 11, #3
     assert peer.engine.outbound_state(stream_id).capacity == 16_384
 
 
-def test_resets_with_two_codes_both_arrive() -> None:  # 11, #9
+def test_resets_with_two_codes_both_arrive() -> None:  # session 11, #9
     peer = peer_with()
     stream_id = write_new(peer, b"x")
     peer.hear()
@@ -597,7 +635,7 @@ def test_resets_with_two_codes_both_arrive() -> None:  # 11, #9
     ]
 
 
-def test_a_reset_of_the_peer_leaves_ours_of_the_other_lane() -> None:  # 11, #9
+def test_a_reset_of_the_peer_leaves_ours_of_the_other_lane() -> None:  # session 11, #9
     peer = peer_with()
     stream_id = write_new(peer, b"x")
     peer.hear()
@@ -617,7 +655,7 @@ def test_a_reset_that_crosses_ours_need_not_be_told() -> None:
     assert peer.hear() == []
 
 
-def test_origin_bytes_taken_back_before_the_opening() -> None:  # 11, #10
+def test_origin_bytes_taken_back_before_the_opening() -> None:  # session 11, #10
     peer = peer_with()
     stream_id = peer.stream_id(0)
     peer.say(StreamReset(stream_id, ResetTarget.ORIGIN, 4))
@@ -646,7 +684,7 @@ def test_a_return_lane_refused_before_the_opening_is_told_with_it() -> None:
     assert peer.engine.write(stream_id, b"nobody listens") == 0
 
 
-def test_bytes_that_arrived_whole_survive_a_reset() -> None:  # 11, #11
+def test_bytes_that_arrived_whole_survive_a_reset() -> None:  # session 11, #11
     peer = peer_with()
     stream_id = peer.stream_id(0)
     peer.say(data(stream_id, b"whole", header=b"h", fin=True))

@@ -30,6 +30,7 @@ from primegap.quantumlink.session import (
     InboundFinished,
     LinkConfig,
     LinkEngine,
+    LinkEvent,
     NewPeer,
     NoPeerError,
     NoSessionError,
@@ -93,9 +94,10 @@ def assert_connected(pair: LinkPair) -> None:
 # --- handshakes ---
 
 
+@pytest.mark.scenario("session", 45, 49)
 @pytest.mark.parametrize("suite", [NATIVE, REFERENCE], ids=lambda suite: suite.name)
 @pytest.mark.parametrize("pattern", ["ik", "kk"])
-def test_known_peers_connect(suite: Suite, pattern: str) -> None:  # 45, 49
+def test_known_peers_connect(suite: Suite, pattern: str) -> None:
     pair = LinkPair(suite=suite)
     pair.bind_each_other()
     connect = pair.a.engine.connect_ik if pattern == "ik" else pair.a.engine.connect_kk
@@ -180,8 +182,9 @@ def test_facts_are_traced_in_public_values() -> None:
     assert not any(isinstance(value, bytes) for _, _, v in facts for value in v.values())
 
 
+@pytest.mark.scenario("session", 45, 46, 48)
 @pytest.mark.parametrize("suite", [NATIVE, REFERENCE], ids=lambda suite: suite.name)
-def test_strangers_pair(suite: Suite) -> None:  # 45, 46, 48; 11, #14
+def test_strangers_pair(suite: Suite) -> None:  # session 11, #14
     pair = LinkPair(suite=suite)
     pair.b.engine.arm_pairing(PairingToken(TOKEN))
     pair.a.engine.connect_xx(invite_of(pair.b), now_s=pair.now_s)
@@ -198,7 +201,8 @@ def test_strangers_pair(suite: Suite) -> None:  # 45, 46, 48; 11, #14
     assert_connected(pair)
 
 
-def test_each_side_learns_the_window_of_the_other() -> None:  # 47, 71
+@pytest.mark.scenario("session", 47, 71)
+def test_each_side_learns_the_window_of_the_other() -> None:
     pair = LinkPair(
         config_a=LinkConfig(initial_stream_receive_window=9),
         config_b=LinkConfig(initial_stream_receive_window=3),
@@ -211,7 +215,8 @@ def test_each_side_learns_the_window_of_the_other() -> None:  # 47, 71
         assert other.engine.readable_bytes(stream_id) == credit
 
 
-def test_connecting_needs_a_peer() -> None:  # 48
+@pytest.mark.scenario("session", 48)
+def test_connecting_needs_a_peer() -> None:
     pair = LinkPair()
     with pytest.raises(NoPeerError):
         pair.a.engine.connect_ik(now_s=0.0)
@@ -220,7 +225,8 @@ def test_connecting_needs_a_peer() -> None:  # 48
     assert pair.a.engine.take_events() == []
 
 
-def test_pairing_needs_the_armed_token() -> None:  # 50
+@pytest.mark.scenario("session", 50)
+def test_pairing_needs_the_armed_token() -> None:
     pair = LinkPair()
     pair.a.engine.connect_xx(invite_of(pair.b), now_s=0.0)
     pair.settle()
@@ -234,7 +240,8 @@ def test_pairing_needs_the_armed_token() -> None:  # 50
     assert pair.b.engine.armed
 
 
-def test_disarming_ends_a_pairing() -> None:  # 51
+@pytest.mark.scenario("session", 51)
+def test_disarming_ends_a_pairing() -> None:
     pair = LinkPair()
     pair.b.engine.arm_pairing(PairingToken(TOKEN))
     pair.a.engine.connect_xx(invite_of(pair.b), now_s=0.0)
@@ -256,9 +263,10 @@ def test_an_invitation_of_another_suite_is_a_mistake_of_ours() -> None:
         pair.a.engine.bind_peer(other.b.identity.bundle)
 
 
+@pytest.mark.scenario("session", 52)
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("start", ["ik", "kk", "ik against kk", "xx"])
-def test_both_may_start_at_once(start: str, seed: int) -> None:  # 52
+def test_both_may_start_at_once(start: str, seed: int) -> None:
     pair = LinkPair(seed=seed)
     a, b = pair.a.engine, pair.b.engine
     if start == "xx":
@@ -276,7 +284,8 @@ def test_both_may_start_at_once(start: str, seed: int) -> None:  # 52
     assert [statuses(side)[-1] for side in (pair.a, pair.b)] == [PeerStatus.CONNECTED] * 2
 
 
-def test_a_second_attempt_replaces_the_first() -> None:  # 53
+@pytest.mark.scenario("session", 53)
+def test_a_second_attempt_replaces_the_first() -> None:
     pair = LinkPair()
     pair.bind_each_other()
     pair.a.engine.connect_ik(now_s=pair.now_s)
@@ -287,7 +296,8 @@ def test_a_second_attempt_replaces_the_first() -> None:  # 53
     assert_connected(pair)
 
 
-def test_an_unknown_initiator_is_refused_unless_asked_for() -> None:  # 54
+@pytest.mark.scenario("session", 54)
+def test_an_unknown_initiator_is_refused_unless_asked_for() -> None:
     pair = LinkPair()
     pair.a.engine.bind_peer(pair.b.identity.bundle)
     pair.b.engine.arm_pairing(PairingToken(TOKEN))
@@ -320,7 +330,8 @@ def test_another_than_the_paired_peer_is_refused() -> None:
     assert isinstance(pair.inject(pair.b, first.record), InvalidRouteError)
 
 
-def test_an_attempt_without_an_answer_ends() -> None:  # 55
+@pytest.mark.scenario("session", 55)
+def test_an_attempt_without_an_answer_ends() -> None:
     pair = LinkPair()
     pair.bind_each_other()
     pair.fate = lambda sender, record: ()
@@ -348,7 +359,7 @@ def test_a_pairing_that_is_answered_and_not_continued_ends() -> None:
     assert_connected(pair)
 
 
-def test_a_lost_pairing_may_start_over_after_a_second() -> None:  # 11, #15
+def test_a_lost_pairing_may_start_over_after_a_second() -> None:  # session 11, #15
     pair = LinkPair()
     pair.b.engine.arm_pairing(PairingToken(TOKEN))
     lost = {pair.b: 1}
@@ -368,7 +379,8 @@ def test_a_lost_pairing_may_start_over_after_a_second() -> None:  # 11, #15
     assert_connected(pair)
 
 
-def test_binding_a_peer_drops_what_was_running() -> None:  # 56
+@pytest.mark.scenario("session", 56)
+def test_binding_a_peer_drops_what_was_running() -> None:
     pair = LinkPair()
     pair.bind_each_other()
     pair.a.engine.connect_ik(now_s=0.0)
@@ -409,7 +421,8 @@ def test_an_initiator_refuses_another_than_the_bound_peer() -> None:
 # --- streams ---
 
 
-def test_data_and_the_end_arrive() -> None:  # 57
+@pytest.mark.scenario("session", 57)
+def test_data_and_the_end_arrive() -> None:
     pair = LinkPair()
     pair.connect()
     stream_id = pair.a.engine.open_stream(b"route")
@@ -425,7 +438,87 @@ def test_data_and_the_end_arrive() -> None:  # 57
     assert pair.b.engine.read(stream_id, 100) == b"payload"
 
 
-def test_a_lost_record_is_repeated_and_then_all_is_quiet() -> None:  # 58
+@pytest.mark.scenario("session", 16)
+def test_bytes_may_be_read_the_moment_they_are_told() -> None:
+    pair = LinkPair()
+    pair.connect()
+    taken: list[bytes] = []
+
+    def read(event: LinkEvent) -> None:
+        if isinstance(event, StreamReadable):
+            taken.append(pair.b.engine.read(event.stream_id, 100))
+
+    pair.b.on_event = read
+    stream_id = pair.a.engine.open_stream(b"h")
+    pair.a.engine.write(stream_id, b"hello")
+    pair.a.engine.finish(stream_id)
+    pair.settle()
+    assert taken == [b"hello"]
+    assert pair.b.events_of(InboundFinished) == [InboundFinished(stream_id)]
+    assert pair.b.engine.inbound_state(stream_id).is_at_end
+
+
+class PublishedFaults:
+    """The faults of the published test: to `b` few, back from it many until they are healed.
+
+    Args:
+        heals_s: after how long the way back is good; infinity for never.
+    """
+
+    def __init__(self, pair: LinkPair, heals_s: float) -> None:
+        self._pair = pair
+        self._heals_at_s = pair.now_s + heals_s
+        self._forth = 0
+        self._back = 0
+
+    def fate(self, sender: Endpoint, record: bytes) -> Sequence[float]:
+        del record
+        if sender is self._pair.a:
+            self._forth += 1
+            late_s = 0.012 if self._forth % 13 == 0 else 0.0
+            return () if self._forth % 41 == 0 else (0.001 + late_s,)
+        if self._pair.now_s >= self._heals_at_s:
+            return (0.003,)
+        self._back += 1
+        if self._back % 7 == 0:
+            return ()
+        delay_s = 0.028 if self._back % 3 == 0 else 0.003
+        return (delay_s, delay_s) if self._back % 19 == 0 else (delay_s,)
+
+
+@pytest.mark.scenario("session", 97, 98)
+@pytest.mark.parametrize("heals_s", [0.3, float("inf")], ids=["healed", "for ever"])
+@pytest.mark.parametrize("config", [LinkConfig.tuned(), LinkConfig()], ids=["tuned", "published"])
+def test_two_mebibytes_over_the_published_faults(config: LinkConfig, heals_s: float) -> None:
+    pair = LinkPair(config_a=config, config_b=config)
+    pair.connect()
+    pair.fate = PublishedFaults(pair, heals_s).fate
+    payload = bytes(range(251)) * (2 * 1024 * 1024 // 251 + 1)
+    started_s, left, received = pair.now_s, payload, bytearray()
+    stream_id = pair.a.engine.open_stream(b"h")
+
+    def write(_event: LinkEvent | None) -> None:
+        nonlocal left
+        if left:
+            left = left[pair.a.engine.write(stream_id, left) :]
+            if not left:
+                pair.a.engine.finish(stream_id)
+
+    def read(event: LinkEvent) -> None:
+        if isinstance(event, StreamReadable):
+            received.extend(pair.b.engine.read(stream_id, 1 << 20))
+
+    pair.a.on_event, pair.b.on_event = write, read
+    write(None)
+    while not pair.a.events_of(OutboundFinished) and pair.now_s - started_s < 10:
+        pair.advance(0.05)
+    assert pair.a.events_of(OutboundFinished)
+    assert received == payload
+    assert pair.a.errors == pair.b.errors == []
+
+
+@pytest.mark.scenario("session", 58)
+def test_a_lost_record_is_repeated_and_then_all_is_quiet() -> None:
     pair = LinkPair()
     pair.connect()
     stream_id = pair.a.engine.open_stream(b"h")
@@ -440,7 +533,8 @@ def test_a_lost_record_is_repeated_and_then_all_is_quiet() -> None:  # 58
     assert (len(pair.a.sent), len(pair.b.sent)) == sent
 
 
-def test_both_may_open_streams_at_once() -> None:  # 59
+@pytest.mark.scenario("session", 59)
+def test_both_may_open_streams_at_once() -> None:
     pair = LinkPair()
     pair.connect()
     ids = []
@@ -454,7 +548,8 @@ def test_both_may_open_streams_at_once() -> None:  # 59
     assert pair.a.engine.read(ids[1], 10) == b"b"
 
 
-def test_calls_without_a_session_fail() -> None:  # 60
+@pytest.mark.scenario("session", 60)
+def test_calls_without_a_session_fail() -> None:
     engine = LinkPair().a.engine
     with pytest.raises(NoSessionError):
         engine.open_stream(b"h")
@@ -470,7 +565,8 @@ def test_calls_without_a_session_fail() -> None:  # 60
     assert engine.next_timeout_s() is None
 
 
-def test_a_refused_write_is_offered_again_after_a_wait() -> None:  # 62; 11, #13
+@pytest.mark.scenario("session", 62)
+def test_a_refused_write_is_offered_again_after_a_wait() -> None:  # session 11, #13
     pair = LinkPair()
     pair.connect()
     engine = pair.a.engine
@@ -494,7 +590,8 @@ def test_a_refused_write_is_offered_again_after_a_wait() -> None:  # 62; 11, #13
     engine.complete_write(first.write_id, ok=True, now_s=pair.now_s)  # late and unknown
 
 
-def test_an_unconfirmed_write_never_times_out() -> None:  # 63
+@pytest.mark.scenario("session", 63)
+def test_an_unconfirmed_write_never_times_out() -> None:
     pair = LinkPair()
     pair.connect()
     engine = pair.a.engine
@@ -504,7 +601,8 @@ def test_an_unconfirmed_write_never_times_out() -> None:  # 63
     assert engine.take_write(now_s=pair.now_s + 9.0) is None
 
 
-def test_an_ack_frees_the_buffer() -> None:  # 64
+@pytest.mark.scenario("session", 64)
+def test_an_ack_frees_the_buffer() -> None:
     pair = LinkPair(config_a=LinkConfig(stream_send_buffer_size=4))
     pair.connect()
     stream_id = pair.a.engine.open_stream(b"h")
@@ -516,7 +614,8 @@ def test_an_ack_frees_the_buffer() -> None:  # 64
 # --- ends ---
 
 
-def test_a_close_is_seen_by_both() -> None:  # 65
+@pytest.mark.scenario("session", 65)
+def test_a_close_is_seen_by_both() -> None:
     pair = LinkPair()
     pair.connect()
     pair.a.engine.close_session(42, now_s=pair.now_s)
@@ -532,7 +631,8 @@ def test_a_close_is_seen_by_both() -> None:  # 65
     assert_connected(pair)
 
 
-def test_unpairing_is_seen_by_both() -> None:  # 66, 67
+@pytest.mark.scenario("session", 66, 67)
+def test_unpairing_is_seen_by_both() -> None:
     pair = LinkPair()
     pair.connect()
     pair.a.engine.unpair(now_s=pair.now_s)
@@ -548,7 +648,8 @@ def test_unpairing_is_seen_by_both() -> None:  # 66, 67
         assert side.engine.take_events() == []
 
 
-def test_unpairing_without_a_session_has_nothing_to_send() -> None:  # 66
+@pytest.mark.scenario("session", 66)
+def test_unpairing_without_a_session_has_nothing_to_send() -> None:
     pair = LinkPair()
     pair.bind_each_other()
     pair.a.engine.connect_ik(now_s=0.0)
@@ -561,7 +662,8 @@ def test_unpairing_without_a_session_has_nothing_to_send() -> None:  # 66
     assert pair.a.engine.take_write(now_s=0.0) is None
 
 
-def test_an_ack_leaves_after_its_delay() -> None:  # 68
+@pytest.mark.scenario("session", 68)
+def test_an_ack_leaves_after_its_delay() -> None:
     pair = LinkPair()
     pair.connect()
     pair.a.engine.queue_ping()
@@ -572,7 +674,8 @@ def test_an_ack_leaves_after_its_delay() -> None:  # 68
     assert len(pair.b.sent) == before + 1
 
 
-def test_a_replayed_record_changes_nothing() -> None:  # 69, 70
+@pytest.mark.scenario("session", 69, 70)
+def test_a_replayed_record_changes_nothing() -> None:
     pair = LinkPair()
     pair.connect()
     pair.a.engine.queue_ping()
@@ -587,7 +690,8 @@ def test_a_replayed_record_changes_nothing() -> None:  # 69, 70
     assert pair.b.events == []
 
 
-def test_silence_ends_a_session() -> None:  # 72
+@pytest.mark.scenario("session", 72)
+def test_silence_ends_a_session() -> None:
     pair = LinkPair()
     pair.connect()
     pair.fate = lambda sender, record: () if sender is pair.b else (0.01,)
@@ -597,7 +701,7 @@ def test_silence_ends_a_session() -> None:  # 72
     assert statuses(pair.a) == [PeerStatus.DISCONNECTED]
 
 
-def test_an_idle_session_is_kept_alive_by_pings() -> None:  # 11, #16
+def test_an_idle_session_is_kept_alive_by_pings() -> None:  # session 11, #16
     pair = LinkPair()
     pair.connect()
     pair.advance(300.0)
@@ -606,7 +710,7 @@ def test_an_idle_session_is_kept_alive_by_pings() -> None:  # 11, #16
     assert len(pair.a.sent) + len(pair.b.sent) < 100
 
 
-def test_only_one_ping_waits_for_its_write() -> None:  # 11, #16
+def test_only_one_ping_waits_for_its_write() -> None:  # session 11, #16
     pair = LinkPair(config_a=LinkConfig(peer_timeout_s=0.0))
     pair.connect()
     engine, now_s = pair.a.engine, pair.now_s + 10.0

@@ -39,6 +39,7 @@ def ranges_of(*pairs: tuple[int, int]) -> RangeSet:
 # --- range sets (40) -----------------------------------------------------------------------------
 
 
+@pytest.mark.scenario("session", 40)
 def test_touching_and_overlapping_ranges_join() -> None:
     assert list(ranges_of((5, 7), (1, 3), (3, 5))) == [(1, 7)]
     assert list(ranges_of((1, 3), (10, 12), (2, 11))) == [(1, 12)]
@@ -46,6 +47,7 @@ def test_touching_and_overlapping_ranges_join() -> None:
     assert list(ranges_of((3, 3))) == []
 
 
+@pytest.mark.scenario("session", 40)
 def test_removal_cuts_and_splits() -> None:
     numbers = ranges_of((0, 10), (20, 30))
     numbers.remove(4, 6)
@@ -59,6 +61,7 @@ def test_removal_cuts_and_splits() -> None:
     assert not numbers
 
 
+@pytest.mark.scenario("session", 40)
 def test_a_range_set_knows_its_ends_gaps_and_members() -> None:
     numbers = ranges_of((2, 4), (7, 8))
     assert list(reversed(numbers)) == [(7, 8), (2, 4)]
@@ -73,6 +76,7 @@ def test_a_range_set_knows_its_ends_gaps_and_members() -> None:
 # --- replay window (41) and stream ids (42) ------------------------------------------------------
 
 
+@pytest.mark.scenario("session", 41)
 def test_a_number_is_accepted_once_and_only_within_the_window() -> None:
     window = ReplayWindow(4)
     window.accept(10)
@@ -123,6 +127,7 @@ def test_the_smaller_identity_uses_even_ids() -> None:
     assert not even.is_ours(5)
 
 
+@pytest.mark.scenario("session", 42)
 def test_an_id_of_the_peer_is_new_once_in_any_order() -> None:
     ids = StreamIds(Qid(bytes(16)), Qid(b"\xff" * 16))
     assert [ids.is_new(stream_id) for stream_id in (5, 1, 3, 1, 5, 2**64 - 1)] == [
@@ -163,6 +168,7 @@ def told(tracker: AckTracker, budget: int = 1000) -> tuple[tuple[int, int], ...]
     return choice.ranges
 
 
+@pytest.mark.scenario("session", 39)
 def test_numbers_become_descending_ranges() -> None:
     tracker = AckTracker(64, 0.005)
     for seq in (1, 2, 3, 9, 5):
@@ -171,6 +177,7 @@ def test_numbers_become_descending_ranges() -> None:
     assert told(tracker) == ()
 
 
+@pytest.mark.scenario("session", 39)
 def test_too_many_ranges_drop_the_lowest() -> None:
     tracker = AckTracker(2, 0.005)
     for seq in (1, 3, 5, 7):
@@ -178,6 +185,7 @@ def test_too_many_ranges_drop_the_lowest() -> None:
     assert told(tracker) == ((7, 7), (5, 5))
 
 
+@pytest.mark.scenario("session", 39)
 def test_news_that_does_not_fit_follows_in_pages() -> None:
     tracker = AckTracker(64, 0.005)
     for seq in (1, 3, 5, 7):
@@ -335,6 +343,7 @@ def test_records_on_their_way_and_remembered_losses_are_bounded() -> None:
 # --- reassembly (43) -----------------------------------------------------------------------------
 
 
+@pytest.mark.scenario("session", 43)
 def test_bytes_are_read_in_order_whatever_order_they_came_in() -> None:
     buffer = ReceiveBuffer()
     buffer.insert(3, b"def", fin=False)
@@ -348,6 +357,7 @@ def test_bytes_are_read_in_order_whatever_order_they_came_in() -> None:
     assert buffer.consumed == 8
 
 
+@pytest.mark.scenario("session", 43)
 def test_what_came_first_stays() -> None:
     buffer = ReceiveBuffer()
     buffer.insert(2, b"CD", fin=False)
@@ -356,6 +366,7 @@ def test_what_came_first_stays() -> None:
     assert buffer.read(100) == b"abCDefGHij"
 
 
+@pytest.mark.scenario("session", 43)
 def test_several_gaps_are_filled_one_by_one() -> None:
     buffer = ReceiveBuffer()
     for offset in (8, 4, 2, 6):
@@ -434,6 +445,7 @@ def buffer_with(data: bytes, *, finish: bool = False) -> SendBuffer:
     return buffer
 
 
+@pytest.mark.scenario("session", 44)
 def test_a_full_buffer_takes_what_fits() -> None:
     buffer = SendBuffer(4)
     assert buffer.write(b"abcdef") == 4
@@ -445,6 +457,7 @@ def test_a_full_buffer_takes_what_fits() -> None:
     assert take(buffer, 100, MANY) == (4, b"xyz", False)
 
 
+@pytest.mark.scenario("session", 44)
 def test_lost_bytes_go_before_new_ones_and_join_them_when_adjacent() -> None:
     buffer = buffer_with(b"abcdef")
     take(buffer, 2, MANY)
@@ -466,6 +479,7 @@ def test_credit_limits_new_bytes_only() -> None:
     assert take(buffer, 100, 6) == (3, b"def", True)
 
 
+@pytest.mark.scenario("session", 44)
 def test_the_end_rides_along_or_goes_alone() -> None:
     buffer = buffer_with(b"ab")
     assert take(buffer, 100, MANY) == (0, b"ab", False)
@@ -490,6 +504,7 @@ def test_finished_means_that_all_arrived() -> None:
     assert buffer.is_acknowledged
 
 
+@pytest.mark.scenario("session", 44)
 def test_what_was_acknowledged_is_never_sent_again() -> None:
     buffer = buffer_with(b"abcdefgh")
     take(buffer, 8, MANY)

@@ -5,24 +5,34 @@ from __future__ import annotations
 import pytest
 
 from primegap.quantumlink import (
+    MAX_RECORD_SIZE,
+    REFERENCE,
     Ack,
     AckBuilder,
     AckRangesError,
+    BodyBuilder,
     Close,
     CloseCode,
     Frame,
     InvalidPayloadError,
     LocalError,
+    Ping,
+    Qid,
     ResetCode,
     ResetTarget,
+    SecretBytes,
+    SessionSealer,
     StreamData,
     StreamOpening,
     StreamReset,
     StreamWindow,
+    Unpair,
     encode_frame,
     parse_frames_untrusted,
+    session_overhead,
 )
-from primegap.quantumlink.codec import put_byte_string, put_varint, varint_size
+from primegap.quantumlink.codec import MAX_U32, MAX_U64, put_byte_string, put_varint, varint_size
+from primegap.quantumlink.frames import DATA_OVERHEAD, OPEN_OVERHEAD
 from primegap.quantumlink.kem import MlKem1024
 
 
@@ -92,6 +102,32 @@ def test_codes_nobody_has_named_survive() -> None:
 def test_payloads_stay_out_of_the_printed_form() -> None:
     data = StreamData(1, 0, True, StreamOpening(1, 2, b"secret header"), b"secret payload")
     assert "secret" not in repr(data)
+
+
+@pytest.mark.scenario("wire", 15)
+def test_sizes_told_ahead_are_those_of_the_bytes() -> None:
+    """We tell three: of a number, of a record around its body, and the most of a frame's own."""
+    largest = StreamOpening(MAX_U32, MAX_U32, b"header")
+    frames: list[Frame] = [
+        Ping(),
+        Ack(((150, 163), (105, 110), (100, 100))),
+        StreamData(MAX_U64, 0, True, largest, b"payload"),
+        StreamWindow(7, 2**40),
+        StreamReset(7, ResetTarget.BOTH, MAX_U64),
+        Close(CloseCode.TIMEOUT),
+        Unpair(),
+    ]
+    sealer = SessionSealer(REFERENCE, SecretBytes(bytes(32)), Qid(bytes(16)), Qid(b"\1" * 16))
+    for seq in (0, 127, 128, 16_384, 2**40):
+        builder = BodyBuilder(seq)
+        for frame in frames:
+            assert builder.append(frame)
+        record = sealer.seal(seq, builder.body())
+        assert len(record) == session_overhead(seq) + len(builder.body())
+        assert len(record) == MAX_RECORD_SIZE - builder.remaining
+    assert len(encode_frame(frames[2])) <= 1 + OPEN_OVERHEAD + len(b"header" + b"payload")
+    no_opening = StreamData(MAX_U64, MAX_U64, True, None, b"payload")
+    assert len(encode_frame(no_opening)) <= 1 + DATA_OVERHEAD + len(b"payload")
 
 
 def test_varint_size_grows_with_seven_bits() -> None:

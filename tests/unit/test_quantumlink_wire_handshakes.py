@@ -343,6 +343,7 @@ def test_transcript_and_keys_match_an_independent_calculation(
     assert hmac.compare_digest(result.rx_key.reveal(), second)
 
 
+@pytest.mark.scenario("wire", 14)
 @every_suite
 def test_sizes_follow_from_the_suite(suite: Suite) -> None:
     ct, pk = FACTS[suite.name].ct, FACTS[suite.name].pk

@@ -108,6 +108,7 @@ def test_the_bundled_image_is_what_the_open_signers_sign() -> None:
     assert signers is Signers.FULL
 
 
+@pytest.mark.scenario("radio", 3)
 def test_a_fresh_chip_waits_in_the_bootloader() -> None:
     chip = start(ChipMemory.erased())
     assert ask(chip, Plain.GET_STATE) == AckState(State.FIRMWARE_UPGRADE)
@@ -124,6 +125,7 @@ def test_a_fresh_chip_waits_in_the_bootloader() -> None:
     assert chip.application.take_actions() == [ChipAction.RESET]
 
 
+@pytest.mark.scenario("radio", 3)
 def test_an_update_and_a_start() -> None:
     memory = memory_with(build_image("3.9.9"))
     chip = start(memory)
@@ -164,6 +166,7 @@ def test_an_erase_keeps_the_end_of_the_radio_stack() -> None:
     assert buffer[-36:] == b"\x5a" * 36
 
 
+@pytest.mark.scenario("radio", 4)
 def test_one_known_signature_needs_developer_and_costs_the_secret() -> None:
     memory = memory_with(signed(FIRST))
     assert ask(start(memory), ChallengeSet(words(SECRET))) == AckChallengeSet(SealResult.SEALED)
@@ -192,6 +195,7 @@ def test_developer_wipes_even_under_a_full_image_and_leaves_an_empty_chip_alone(
     assert memory.seal == WIPED
 
 
+@pytest.mark.scenario("radio", 5)
 @pytest.mark.guarantee("A-2", tried="one key twice, known key alone in slot 2, slots swapped")
 @pytest.mark.parametrize(
     ("image", "signers"),
@@ -221,6 +225,7 @@ def high_s(image: bytes) -> bytes:
     return image[:111] + s.to_bytes(32) + image[143:]
 
 
+@pytest.mark.scenario("radio", 5)
 @pytest.mark.guarantee("A-1", tried="every malformed header")
 @pytest.mark.parametrize(
     "image",
@@ -258,6 +263,7 @@ def test_refused_images(image: bytes) -> None:
         assert ask(chip, Plain.GET_STATE) == AckState(State.FIRMWARE_UPGRADE)
 
 
+@pytest.mark.scenario("radio", 5)
 def test_a_size_that_is_not_the_whole_area_is_no_header() -> None:
     header, binary = unsigned_image()
     short = sign_image(replace(header, size_bytes=47_871), binary[:-1], open_signers())
@@ -277,6 +283,7 @@ def test_broken_text_is_no_header(text: bytes) -> None:
         )
 
 
+@pytest.mark.scenario("radio", 6)
 @pytest.mark.parametrize("secret", [bytes(32), b"\xff" * 32])
 def test_secrets_that_are_none(secret: bytes) -> None:
     memory = ChipMemory.erased()
@@ -284,6 +291,7 @@ def test_secrets_that_are_none(secret: bytes) -> None:
     assert memory.seal == EMPTY
 
 
+@pytest.mark.scenario("radio", 6, 7)
 def test_the_challenge_in_bootloader_and_application() -> None:
     memory = memory_with(bundled_image())
     chip = start(memory)

@@ -106,6 +106,7 @@ def test_a_connection_that_slips_in_while_switching_off_is_closed(chip: ChipAppl
     assert chip.take_actions() == [ChipAction.DISCONNECT]
 
 
+@pytest.mark.scenario("radio", 8)
 def test_a_seventeenth_packet_is_dropped_and_counted_once(linked: ChipApplication) -> None:
     for number in range(17):
         assert linked.inbound_full is (number == 16)
@@ -130,6 +131,7 @@ def test_packets_of_an_old_connection_stay_readable(linked: ChipApplication) -> 
     assert ask(linked, Plain.GET_RECEIVED_DATA) == ReceivedData(b"old")
 
 
+@pytest.mark.scenario("radio", 9)
 def test_three_notifications_then_full_until_one_has_left(linked: ChipApplication) -> None:
     answers = [ask(linked, SendData(bytes([number]))) for number in range(4)]
     assert answers == [SENT, SENT, SENT, FULL]
@@ -139,6 +141,7 @@ def test_three_notifications_then_full_until_one_has_left(linked: ChipApplicatio
     assert ask(linked, SendData(b"again")) == FULL
 
 
+@pytest.mark.scenario("radio", 9)
 def test_nothing_is_sent_without_connection_or_notifications(chip: ChipApplication) -> None:
     assert ask(chip, SendData(b"x")) == FULL
     ask(chip, Plain.ENABLE)
@@ -161,12 +164,14 @@ def test_a_new_connection_starts_with_an_empty_stack(linked: ChipApplication) ->
     assert ask(linked, SendData(b"x")) == SENT
 
 
+@pytest.mark.scenario("radio", 10)
 def test_packets_of_244_bytes_pass_and_of_245_do_not(linked: ChipApplication) -> None:
     assert ask(linked, SendData(bytes(244))) == SENT
     answer = linked.receive_request(bytes.fromhex("00 09 f501") + bytes(245))
     assert answer == encode_message(PostcardError(PostcardFault.DESER))
 
 
+@pytest.mark.scenario("radio", 13)
 def test_disconnect_is_always_acknowledged(linked: ChipApplication) -> None:
     assert ask(linked, Plain.DISCONNECT) is Plain.ACK_DISCONNECT
     assert linked.take_actions() == [ChipAction.DISCONNECT]
@@ -175,6 +180,7 @@ def test_disconnect_is_always_acknowledged(linked: ChipApplication) -> None:
     assert linked.take_actions() == []
 
 
+@pytest.mark.scenario("radio", 12)
 def test_settings_change_what_is_advertised(chip: ChipApplication) -> None:
     ask(chip, Plain.ENABLE)
     assert ask(chip, SetDeviceName("Passport Prime (12AB)")) is Plain.ACK_SET_DEVICE_NAME
@@ -206,9 +212,13 @@ def test_messages_for_others_are_inappropriate(chip: ChipApplication) -> None:
     assert ask(chip, ReceivedData(b"x")) == InappropriateMessage(State.ENABLED)
 
 
+@pytest.mark.scenario("radio", 14)
 def test_reset_has_no_answer(chip: ChipApplication) -> None:
-    assert chip.receive_request(encode_message(Plain.RESET)) is None
-    assert chip.take_actions() == [ChipAction.RESET]
+    for prepare in (Plain.DISABLE, Plain.ENABLE):  # a bootloader is reset in its own tests
+        ask(chip, prepare)
+        chip.take_actions()
+        assert chip.receive_request(encode_message(Plain.RESET)) is None
+        assert chip.take_actions() == [ChipAction.RESET]
 
 
 def test_signal_strength_is_smoothed(linked: ChipApplication) -> None:

@@ -72,6 +72,7 @@ EXAMPLES: list[tuple[AnyMessage, str]] = [
 ]
 
 
+@pytest.mark.scenario("radio", 1)
 @pytest.mark.parametrize(("message", "data"), EXAMPLES, ids=[str(m)[:40] for m, _ in EXAMPLES])
 def test_byte_examples_hold_in_both_directions(message: AnyMessage, data: str) -> None:
     assert encode_message(message) == bytes.fromhex(data)
@@ -87,6 +88,7 @@ def test_the_challenge_secret_of_section_10_travels_as_eight_varints() -> None:
     assert parse_message_untrusted(data) == ChallengeSet(words)
 
 
+@pytest.mark.scenario("radio", 1)
 def test_every_number_that_is_not_listed_is_refused() -> None:
     listed = {0: set(range(28)), 1: set(range(19))}
     filler = bytes(300)

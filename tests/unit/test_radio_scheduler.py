@@ -140,6 +140,7 @@ def test_commands_bring_their_answers(rig: Rig) -> None:
     ]
 
 
+@pytest.mark.scenario("radio", 15)
 def test_a_falling_line_empties_the_queue_and_then_asks_the_status(rig: Rig) -> None:
     rig.connect()
     rig.advance(host_scheduler.STATUS_INTERVAL_S)
@@ -203,6 +204,7 @@ def test_a_refused_packet_is_offered_again_with_growing_pauses(rig: Rig) -> None
     assert rig.take_notifications() == [b"late"]
 
 
+@pytest.mark.scenario("radio", 17)
 def test_after_3_3_seconds_a_record_and_every_queued_one_fail(rig: Rig) -> None:
     tickets = [rig.scheduler.send(b"x", now_s=rig.now_s) for _ in range(5)]
     rig.settle()
@@ -311,6 +313,7 @@ def test_a_chip_that_never_runs_dry_does_not_keep_the_host_busy(rig: Rig) -> Non
     assert answered == host_scheduler.PACKETS_PER_BURST
 
 
+@pytest.mark.scenario("radio", 16)
 def test_three_silent_exchanges_mean_a_dead_chip(rig: Rig) -> None:
     rig.connect()
     rig.mute = True

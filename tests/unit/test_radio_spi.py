@@ -71,6 +71,7 @@ def ask(slave: SpiSlave, request: bytes) -> object:
     return parse_message_untrusted(answer)
 
 
+@pytest.mark.scenario("radio", 2)
 @pytest.mark.parametrize("listener", [APPLICATION, BOOTLOADER])
 def test_the_first_byte_tells_who_listens(listener: int) -> None:
     slave = endpoint(listener)
@@ -95,6 +96,7 @@ def test_a_chip_that_is_not_in_a_transfer_yet_is_asked_again() -> None:
     assert slave.busy_spans == 0
 
 
+@pytest.mark.scenario("radio", 2)
 def test_an_answer_that_is_not_there_yet_has_length_zero() -> None:
     slave = endpoint()
     span(slave, GET_STATE)
@@ -103,6 +105,7 @@ def test_an_answer_that_is_not_there_yet_has_length_zero() -> None:
     assert span(slave, bytes(2), b"\xaa" * 2)[2:] == encode_message(AckState(State.DISABLED))
 
 
+@pytest.mark.scenario("radio", 2)
 @pytest.mark.parametrize("listener", [APPLICATION, BOOTLOADER])
 def test_two_zero_bytes_to_a_listening_chip_are_a_broken_request(listener: int) -> None:
     slave = endpoint(listener)

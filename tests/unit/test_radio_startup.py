@@ -86,6 +86,7 @@ def memory_with(image: bytes) -> ChipMemory:
     return memory
 
 
+@pytest.mark.scenario("radio", 3)
 @pytest.mark.parametrize("present", [None, "3.9.9", "4.0.1"])
 def test_a_missing_or_different_image_is_replaced_and_the_next_start_is_short(
     present: str | None,
@@ -99,6 +100,7 @@ def test_a_missing_or_different_image_is_replaced_and_the_next_start_is_short(
     assert len(run(ChipBond(SECRET, sent=False), memory)) == 7  # the flag was lost: NotAllowed
 
 
+@pytest.mark.scenario("radio", 3)
 def test_a_damaged_image_of_the_right_version_is_refused_and_then_replaced() -> None:
     memory = memory_with(bundled_image()[:-4] + bytes(4))
     bond = ChipBond(SECRET, sent=False)

@@ -76,6 +76,7 @@ def step_packet(step: dict[str, Any], packets: dict[str, list[bytes]]) -> bytes:
     return bytes(packet) + bytes.fromhex(step.get("append", ""))
 
 
+@pytest.mark.scenario("btp", 8, 9, 10, 12, 15)
 @by_name("receiver")
 def test_receiver_gives_the_reference_result_at_every_step(case: dict[str, Any]) -> None:
     records = {name: stream(r["stream"], r["length"]) for name, r in case["records"].items()}

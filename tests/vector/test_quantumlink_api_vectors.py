@@ -108,6 +108,7 @@ def with_floats_rounded(value: Any) -> Any:
     return value
 
 
+@pytest.mark.scenario("api", 1)
 @pytest.mark.parametrize("case", VECTORS["encode"], ids=lambda case: case["name"])
 def test_message_decodes_and_encodes(case: dict[str, Any]) -> None:
     codec: MessageCodec[object] = cbor_codec(message_type(case["type"]))
@@ -118,6 +119,7 @@ def test_message_decodes_and_encodes(case: dict[str, Any]) -> None:
     assert codec.encode(message) == data
 
 
+@pytest.mark.scenario("api", 4, 5)
 @pytest.mark.parametrize("case", VECTORS["decode"], ids=lambda case: case["name"])
 def test_encoding_is_accepted_or_refused(case: dict[str, Any]) -> None:
     codec: MessageCodec[object] = cbor_codec(message_type(case["type"]))
@@ -160,6 +162,7 @@ def test_all_routes_are_in_the_table() -> None:
     assert len({r.key for r in ALL_ROUTES}) == len(ALL_ROUTES) == 34
 
 
+@pytest.mark.scenario("api", 6)
 @pytest.mark.parametrize(
     "case",
     VECTORS["route_keys"],

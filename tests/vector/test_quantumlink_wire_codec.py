@@ -395,6 +395,7 @@ def test_identity_from_its_seed(case: dict[str, Any]) -> None:
     assert parsed == identity.bundle
 
 
+@pytest.mark.scenario("wire", 1)
 @pytest.mark.parametrize("case", of("bundles"), ids=lambda case: str(case["id"]))
 def test_bundle_is_read_and_validated(case: dict[str, Any]) -> None:
     data = bytes.fromhex(case["bundle"])
@@ -448,6 +449,7 @@ def build_message(kind: HandshakeKind, fields: Mapping[str, Any]) -> HandshakeMe
             return PairingFourth(hid, part["ect"])
 
 
+@pytest.mark.scenario("wire", 2)
 @pytest.mark.parametrize("case", of("record_layout"), ids=lambda case: str(case["id"]))
 def test_handshake_record_layout(case: dict[str, Any]) -> None:
     kind = HandshakeKind(case["kind"])

@@ -256,6 +256,7 @@ def check_side(run: Mapping[str, Any], side: Handshake, log: Log, remote: PeerBu
     assert result.remote_params == TransportParams(window)
 
 
+@pytest.mark.scenario("wire", 8, 9, 12)
 @pytest.mark.parametrize("name", RUNS)
 def test_initiator_writes_and_reads_the_recorded_messages(name: str, log: Log) -> None:
     run = RUNS[name]
@@ -273,6 +274,7 @@ def test_initiator_writes_and_reads_the_recorded_messages(name: str, log: Log) -
     check_side(run, side, log, IDENTITIES[run["responder"]].bundle)
 
 
+@pytest.mark.scenario("wire", 8, 9, 12)
 @pytest.mark.parametrize("name", RUNS)
 def test_responder_writes_and_reads_the_recorded_messages(name: str, log: Log) -> None:
     run = RUNS[name]
@@ -368,6 +370,7 @@ def deliver(
 SUITES = {name: suite_of(run) for name, run in RUNS.items()}
 
 
+@pytest.mark.scenario("wire", 3, 4, 5, 6, 7, 10, 11)
 @pytest.mark.guarantee("L-3", tried="recorded handshakes, changed")
 @pytest.mark.parametrize("case", VECTORS["refused"]["handshake"], ids=lambda case: str(case["id"]))
 def test_changed_message_has_the_recorded_outcome(case: dict[str, Any]) -> None:

@@ -94,6 +94,7 @@ def test_record_is_built_and_sealed_as_recorded(name: str) -> None:
     assert len(record) + builder.remaining == case.get("maximum_size", MAX_RECORD_SIZE)
 
 
+@pytest.mark.scenario("wire", 13)
 @pytest.mark.parametrize("name", RECORDS)
 def test_record_is_opened_as_recorded(name: str) -> None:
     case = RECORDS[name]
@@ -134,6 +135,7 @@ def changed(case: Mapping[str, Any], change: Mapping[str, Any]) -> bytes:
     return bytes(data)
 
 
+@pytest.mark.scenario("wire", 13)
 @pytest.mark.guarantee("L-3", tried="recorded records, changed, replayed, out of order")
 @pytest.mark.parametrize(
     "refused", VECTORS["refused"]["session"], ids=lambda refused: str(refused["id"])
