@@ -55,6 +55,21 @@ def _btp() -> Iterator[bytes]:
         yield b"\x08\xff" + b"\xff\xff\x00\x00" + length + b"\xb2"
 
 
+def _spi() -> Iterator[bytes]:
+    """What a chip clocks out to a host, and the host's datagrams: a length in front of each."""
+    from primegap.radio.messages import Echo, Plain, SendData, encode_message
+    from primegap.radio.spi_wire import CLOCK, DESELECT, SELECT
+
+    for listener in (b"\x51", b"\x69"):
+        for length in (b"\x00\x02", b"\x51\x51", b"\x69\x69", b"\x01\x00", b"\xff\xff"):
+            yield listener * 2 + length + b"\x04\x02" * 3
+    answer = CLOCK + bytes(2), CLOCK + b"\xaa" * 20
+    for message in (Plain.GET_STATE, Echo(b"abc"), SendData(b"x" * 60)):
+        request = SELECT, CLOCK + encode_message(message), DESELECT
+        datagrams = *request, SELECT, *answer, DESELECT
+        yield b"".join(bytes([len(one)]) + one for one in datagrams)
+
+
 def _screens() -> Iterator[bytes]:
     from primegap.keyos.ui import screens
     from primegap.keyos.ui.canonical import encode_screen
@@ -285,6 +300,8 @@ def seeds(name: str) -> Iterable[bytes]:
             return _btp()
         case "postcard":
             return [bytes([number, 1, 2, 3]) for number in range(10)]
+        case "spi":
+            return _spi()
         case "route-keys":
             return _hex(_vectors("quantumlink-v2-api-vectors")["route_keys"])
         case "api-cbor":

@@ -117,6 +117,61 @@ def postcard() -> Harness:
 
 
 @harness
+def spi() -> Harness:
+    """SPI transactions: what a hostile chip clocks out, and what a hostile host clocks in."""
+    from primegap.radio.chip import Chip, ChipIdentity
+    from primegap.radio.chip_memory import ChipMemory
+    from primegap.radio.errors import UnexpectedAnswerError
+    from primegap.radio.firmware import TEST_SIGNERS
+    from primegap.radio.messages import MAX_MESSAGE_BYTES, Plain, encode_message
+    from primegap.radio.spi import exchange
+    from primegap.radio.spi_wire import CLOCK, SpiEndpoint
+
+    request = encode_message(Plain.GET_STATE)
+    identity = ChipIdentity(bytes(8), bytes(6))
+    memory = ChipMemory.erased()
+    most_tries = 8
+
+    def host(data: bytes) -> None:
+        """Every clocked byte comes from the input, and zeros behind its end."""
+        steps, at, clocked = exchange(request, tries=most_tries), 0, 0
+        returned: bytes | None = None
+        try:
+            while True:
+                step = next(steps) if returned is None else steps.send(returned)
+                returned = None
+                if isinstance(step, bytes):
+                    clocked += len(step)
+                    returned = data[at : at + len(step)].ljust(len(step), b"\x00")
+                    at += len(step)
+        except StopIteration as done:
+            answer: bytes = done.value
+            promise(0 < len(answer) <= MAX_MESSAGE_BYTES, "an answer fits in the buffer")
+        except UnexpectedAnswerError:
+            pass
+        promise(clocked <= most_tries * (len(request) + 2) + MAX_MESSAGE_BYTES, "it gives up")
+
+    def chip(data: bytes) -> None:
+        """Datagrams: a byte of length each, then that many bytes."""
+        endpoint, at = SpiEndpoint(Chip(identity, memory, known_keys=TEST_SIGNERS)), 0
+        while at < len(data):
+            size = data[at]
+            datagram, at = data[at + 1 : at + 1 + size], at + 1 + size
+            returned = endpoint.receive(datagram)
+            if datagram[:1] == CLOCK:
+                promise(returned is not None and len(returned) == len(datagram), "byte for byte")
+            else:
+                promise(returned is None, "only a clock is answered")
+        promise(endpoint.slave.busy_spans == 0, "a host cannot make it busy")
+
+    def run(data: bytes) -> None:
+        host(data)
+        chip(data)
+
+    return run
+
+
+@harness
 def route_keys() -> Harness:
     """Headers of streams, as either kind of key."""
     from primegap.quantumlink.rpc import AppRouteKey, RpcError, ServiceRouteKey

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import asyncio
 import base64
+import errno
 import json
 import os
 import stat
@@ -169,12 +170,37 @@ def test_what_the_list_does_not_know_is_left_out(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_ends_the_trace_and_not_the_link(tmp_path: Path) -> None:
-    with TraceFile(tmp_path / "t") as trace:
+    reasons: list[str] = []
+    with TraceFile(tmp_path / "t", on_end=reasons.append) as trace:
         os.close(trace._fd)
         trace._fd = os.open("/dev/full", os.O_WRONLY)
         trace("session-proven", now_s=1.0)
         trace("session-proven", now_s=2.0)
         assert trace.left_out == 1
+    assert reasons == [os.strerror(errno.ENOSPC)]
+
+
+def test_a_line_that_fits_in_part_is_taken_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, reasons = tmp_path / "t", list[str]()
+    with TraceFile(path, on_end=reasons.append) as trace:
+        trace("session-proven", now_s=1.0)
+        write = os.write
+        monkeypatch.setattr(os, "write", lambda fd, data: write(fd, data[:7]))
+        trace("session-proven", now_s=2.0)
+        monkeypatch.undo()
+        trace("session-proven", now_s=3.0)
+    assert [json.loads(line).get("t") for line in path.read_text().splitlines()] == [None, 1.0]
+    assert reasons == [os.strerror(errno.ENOSPC)]
+
+
+def test_a_file_that_takes_no_first_line_is_not_begun(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "write", lambda _fd, _data: 0)
+    with pytest.raises(OSError, match=os.strerror(errno.ENOSPC)):
+        TraceFile(tmp_path / "t")
 
 
 def test_every_fact_of_the_link_is_on_the_list() -> None:

@@ -188,3 +188,16 @@ async def test_a_chip_that_returns_too_little_is_let_go() -> None:
         async with asyncio.timeout(20):
             await open_radio(messages_over_bus(bus), RadioSettings())
     pipe.close()
+
+
+async def test_a_chip_that_talks_unasked_is_let_go() -> None:
+    """Its bytes would wait in the host's memory otherwise, as many as it likes."""
+    bus, chip_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    messages = messages_over_bus(bus)
+    messages.setblocking(False)
+    chip_end.send(CLOCK + b"\x51\x51")
+    chip_end.send(CLOCK + b"\x51\x51")
+    async with asyncio.timeout(20):
+        assert await asyncio.get_running_loop().sock_recv(messages, MAX_DATAGRAM_BYTES) == b""
+    messages.close()
+    chip_end.close()

@@ -66,10 +66,16 @@ async def opened(options: Options) -> AsyncIterator[Companion]:
         transport=options.adapter,
         link_trace=options.trace,
     )
+    companion.on_trace_end = _say_trace_ended
     try:
         yield companion
     finally:
         await companion.close()
+
+
+def _say_trace_ended(reason: str) -> None:
+    """Tell at once, and go on: whoever pays does not need the trace, whoever traces must know."""
+    click.echo(f"The trace of the link ends here: {reason}.", err=True)
 
 
 @click.group()

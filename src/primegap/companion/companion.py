@@ -98,6 +98,8 @@ class Companion:
         self._link_lock = asyncio.Lock()
         self.on_link_change: Callable[[], None] = lambda: None
         "Called when the link comes up, goes down, or the device was forgotten."
+        self.on_trace_end: Callable[[str], None] = lambda _reason: None
+        "Called when the trace of the link ends early, with the reason in words."
         self._wallets: dict[str, AccountWallet] = {}
         self._wallet_lock = asyncio.Lock()
         self._sync_lock = asyncio.Lock()
@@ -133,7 +135,11 @@ class Companion:
             from primegap.linktrace import TraceFile
 
             try:
-                self._trace = TraceFile(self._link_trace, side="companion")
+                self._trace = TraceFile(
+                    self._link_trace,
+                    side="companion",
+                    on_end=self.on_trace_end,
+                )
             except OSError as error:
                 reason = error.strerror or "it cannot be written"
                 raise TraceFileError(f"cannot write {self._link_trace}: {reason}") from error

@@ -10,6 +10,7 @@ A link that is not traced runs none of this.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from typing import TYPE_CHECKING, Final
@@ -37,25 +38,41 @@ MAX_FILE_BYTES: Final = 64 << 20
 class TraceFile:
     """A trace in the form of JSON lines; a sink for the engine and for `TracedPort`.
 
-    Readable by its owner only. A disk that takes no more ends the trace, never the link.
+    Readable by its owner only. A disk that takes no more ends the trace, never the link: what was
+    written stays, in whole lines, and the owner is told.
 
     Args:
         path: of a new file; an old one is replaced.
         side: whose trace it is, one of `SIDES`; pictures then name both.
         max_bytes: after which facts are dropped.
+        on_end: called once if the trace ends before it is closed, with the reason in words.
+
+    Raises:
+        OSError: the file cannot be made, or does not take its first line.
     """
 
     def __init__(
-        self, path: Path, *, side: str | None = None, max_bytes: int = MAX_FILE_BYTES
+        self,
+        path: Path,
+        *,
+        side: str | None = None,
+        max_bytes: int = MAX_FILE_BYTES,
+        on_end: Callable[[str], None] = lambda _reason: None,
     ) -> None:
         path.unlink(missing_ok=True)
         # One call of the system a line: nothing waits in a buffer when the program dies.
         self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         self._room = max_bytes
+        self._written = 0  # bytes of whole lines
         self._is_over = False
+        self._on_end = on_end
         self.left_out = 0
         "Facts that the allow-list did not know, or for which there was no room."
-        self._write(FIRST_LINE if side is None else {**FIRST_LINE, "side": side})
+        try:
+            self._write(FIRST_LINE if side is None else {**FIRST_LINE, "side": side})
+        except OSError:
+            self.close()
+            raise
 
     def __enter__(self) -> TraceFile:
         return self
@@ -69,10 +86,18 @@ class TraceFile:
         if cleaned is None:
             self.left_out += 1
             return
-        self._write({"t": round(cleaned.at_s, 6), "fact": cleaned.name, **dict(cleaned.values)})
-        if self._room <= 0 and not self._is_over:
-            self._write({"t": round(cleaned.at_s, 6), "fact": "file-full"})
-            self._is_over = True
+        at_s = round(cleaned.at_s, 6)
+        try:
+            self._write({"t": at_s, "fact": cleaned.name, **dict(cleaned.values)})
+            if self._room <= 0:
+                self._write({"t": at_s, "fact": "file-full"})
+                self._end("the file has its full size")
+        except OSError as error:
+            self._end(error.strerror or "the file cannot be written")
+
+    def _end(self, reason: str) -> None:
+        self._is_over = True
+        self._on_end(reason)
 
     def close(self) -> None:
         """Close the file; facts that come later are dropped."""
@@ -82,12 +107,17 @@ class TraceFile:
             self._fd = -1
 
     def _write(self, line: Mapping[str, object]) -> None:
+        """Write a line, or as if nothing had been written.
+
+        Raises:
+            OSError: the file did not take it.
+        """
         data = (json.dumps(line, separators=(",", ":")) + "\n").encode("ascii")
         self._room -= len(data)
-        try:
-            self._is_over |= os.write(self._fd, data) < len(data)
-        except OSError:
-            self._is_over = True
+        if os.write(self._fd, data) < len(data):
+            os.ftruncate(self._fd, self._written)  # a disk gave what it had left
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        self._written += len(data)
 
 
 class TracedPort:

@@ -73,7 +73,8 @@ class _Bridge:
         self._bus = bus
         self._messages = messages
         self._loop = asyncio.get_running_loop()
-        self._clocked: asyncio.Queue[bytes] = asyncio.Queue()
+        # One answer for one question: a chip that talks unasked is let go, not remembered.
+        self._clocked: asyncio.Queue[bytes] = asyncio.Queue(maxsize=1)
 
     async def run(self) -> None:
         listening = self._loop.create_task(self._listen())
@@ -89,7 +90,7 @@ class _Bridge:
 
     async def _listen(self) -> None:
         """Pass the interrupt line on, and hand over what was clocked in."""
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, asyncio.QueueFull):
             while datagram := await self._loop.sock_recv(self._bus, MAX_DATAGRAM_BYTES):
                 if len(datagram) == 1:
                     await self._loop.sock_sendall(self._messages, datagram)

@@ -125,7 +125,12 @@ class LinkService:
         from primegap.linktrace import TraceFile
 
         try:
-            return TraceFile(self._process.data / name, side="device", max_bytes=MAX_TRACE_BYTES)
+            return TraceFile(
+                self._process.data / name,
+                side="device",
+                max_bytes=MAX_TRACE_BYTES,
+                on_end=lambda reason: self._process.log(f"the link's trace ends here: {reason}"),
+            )
         except OSError as error:
             self._process.log(f"the link is not traced: {error.strerror}")
             return None
