@@ -32,12 +32,9 @@ class Wallet:
     """A BDK wallet of an account, with coins out of nowhere."""
 
     signer: AccountSigner
+    account: Account
     bdk_wallet: Any
     coins: int = field(default=0)
-
-    @property
-    def account(self) -> Account:
-        return self.signer.account
 
     def close(self) -> None:
         """Let BDK's objects go."""
@@ -84,14 +81,19 @@ def make_wallet(
 ) -> Wallet:
     """Return an empty wallet of an account."""
     signer = AccountSigner.from_entropy(entropy, network, account)
+    return wallet_of(signer, Account.from_key(signer.key, network))
+
+
+def wallet_of(signer: AccountSigner, account: Account) -> Wallet:
+    """Return an empty wallet of any account."""
     external, internal = (
-        bdk.Descriptor(text, bdk_network_kind(network))
-        for text in (signer.account.external, signer.account.internal)
+        bdk.Descriptor(text, bdk_network_kind(account.network))
+        for text in (account.external, account.internal)
     )
     wallet = bdk.Wallet(
-        external, internal, bdk_network(network), bdk.Persister.new_in_memory(), lookahead=5
+        external, internal, bdk_network(account.network), bdk.Persister.new_in_memory(), lookahead=5
     )
-    made = Wallet(signer, wallet)
+    made = Wallet(signer, account, wallet)
     # BDK's objects must not outlive its module at the end of the interpreter.
     atexit.register(made.close)
     return made

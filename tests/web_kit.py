@@ -16,6 +16,7 @@ from PIL import Image, ImageDraw
 from primegap.airgap import UrEncoder, psbt_to_ur
 from primegap.airgap.drawing import qr_png
 from primegap.airgap.qr import QrMatrix, qr_matrix, scan_picture
+from primegap.bitcoin.accounts import Account
 from primegap.bitcoin.keys import AccountSigner
 from primegap.bitcoin.networks import Network
 from primegap.bitcoin.review import review_psbt
@@ -40,7 +41,7 @@ def make_companion(folder: Path, electrum_url: str = NOWHERE, *, account: bool =
     companion = Companion(folder, network="regtest", electrum_url=electrum_url, transport=None)
     if account:
         with AccountSigner.from_entropy(ENTROPY, Network.REGTEST, 0) as signer:
-            own = signer.account
+            own = Account.from_key(signer.key, Network.REGTEST)
         companion.state.put_account(
             StoredAccount(
                 id=own.id,
@@ -57,8 +58,9 @@ def make_companion(folder: Path, electrum_url: str = NOWHERE, *, account: bool =
 def sign(psbt: bytes) -> bytes:
     """Sign as the device does."""
     with AccountSigner.from_entropy(ENTROPY, Network.REGTEST, 0) as signer:
-        review = review_psbt(psbt, signer.account)
-        return sign_psbt(psbt, review, review.digest, signer)
+        account = Account.from_key(signer.key, Network.REGTEST)
+        review = review_psbt(psbt, account)
+        return sign_psbt(psbt, review, review.digest, account, signer)
 
 
 @asynccontextmanager

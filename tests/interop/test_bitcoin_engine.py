@@ -40,7 +40,7 @@ def test_from_entropy_to_a_transaction_the_engine_accepts(network: Network) -> N
     review = review_psbt(psbt, wallet.account)
     key = account_private_key(OUR_ENTROPY, network, 0)
     with AccountSigner.from_private_key(key, network) as signer:
-        signed = sign_psbt(psbt, review, review.digest, signer)
+        signed = sign_psbt(psbt, review, review.digest, wallet.account, signer)
     finished = finalise(merge_signed(psbt, signed))
     assert engine_accepts(finished.raw, spent_coins(psbt))
     assert unsigned_of(finished.raw) == parse_psbt_untrusted(psbt).transaction
@@ -49,7 +49,7 @@ def test_from_entropy_to_a_transaction_the_engine_accepts(network: Network) -> N
 def test_the_engine_refuses_any_change() -> None:
     wallet, psbt = prepared(Network.REGTEST, coins=2)
     review = review_psbt(psbt, wallet.account)
-    raw = finalise(sign_psbt(psbt, review, review.digest, wallet.signer)).raw
+    raw = finalise(sign_psbt(psbt, review, review.digest, wallet.account, wallet.signer)).raw
     coins = spent_coins(psbt)
     assert engine_accepts(raw, coins)
     # Everything in front of the witnesses, but for version, marker and counts, is covered.
@@ -72,7 +72,7 @@ def test_the_engine_refuses_any_change() -> None:
 def test_a_stock_wallet_signs_the_same() -> None:
     wallet, psbt = prepared(Network.SIGNET)
     review = review_psbt(psbt, wallet.account)
-    signed = sign_psbt(psbt, review, review.digest, wallet.signer)
+    signed = sign_psbt(psbt, review, review.digest, wallet.account, wallet.signer)
     kind = bdk_network_kind(Network.SIGNET)
     mnemonic = bdk.Mnemonic.from_string(" ".join(entropy_to_words(OUR_ENTROPY)))
     secret = bdk.DescriptorSecretKey(kind, mnemonic, None)

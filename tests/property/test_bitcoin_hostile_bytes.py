@@ -31,7 +31,7 @@ WALLET = funded_wallet()
 ACCOUNT = WALLET.account
 PSBT = WALLET.pay(250_000)
 REVIEW = review_psbt(PSBT, ACCOUNT)
-SIGNED = sign_psbt(PSBT, REVIEW, REVIEW.digest, WALLET.signer)
+SIGNED = sign_psbt(PSBT, REVIEW, REVIEW.digest, WALLET.account, WALLET.signer)
 EXAMPLES = settings(max_examples=100, deadline=None)
 FEW_EXAMPLES = settings(
     max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow]
@@ -195,6 +195,6 @@ def test_what_a_wallet_prepares_is_reviewed_signed_and_adds_up(
     assert review.sent == sum(
         item.amount for item in review.outputs if isinstance(item, ExternalOutput | OpReturnOutput)
     )
-    finished = finalise(sign_psbt(psbt, review, review.digest, wallet.signer))
+    finished = finalise(sign_psbt(psbt, review, review.digest, wallet.account, wallet.signer))
     assert finished.txid == review.txid
     assert 0 <= review.vsize_vb - finished.vsize_vb <= len(review.inputs)

@@ -19,10 +19,9 @@ from primegap.bitcoin.errors import (
     LocalError,
     PrivateKeyRefusedError,
 )
-from primegap.bitcoin.keys import account_key, account_private_key
+from primegap.bitcoin.keys import account_key, account_private_key, key_at
 from primegap.bitcoin.networks import Network
 from primegap.bitcoin.paths import format_path, parse_path_untrusted
-from primegap.bitcoin.scripts import ScriptType
 from primegap.bitcoin.xpub import parse_xpub_untrusted
 
 ENTROPY = bytes(16)
@@ -212,7 +211,7 @@ def test_bad_keys(key: AccountKey, error: type[Exception]) -> None:
 
 def test_kinds_that_are_not_supported_yet() -> None:
     with pytest.raises(AccountFormatError):
-        Account.from_key(KEY, Network.MAINNET, script_type=ScriptType.P2TR)
+        Account.from_key(key_at(ENTROPY, Network.MAINNET, "m/48'/0'/0'/2'"), Network.MAINNET)
 
 
 def test_paths_as_text_and_numbers() -> None:

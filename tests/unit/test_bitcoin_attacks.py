@@ -23,7 +23,7 @@ from tests.bitcoin_kit import (
     raw_psbt,
 )
 
-from primegap.bitcoin.accounts import AddressMatch, Keychain
+from primegap.bitcoin.accounts import Account, AddressMatch, Keychain
 from primegap.bitcoin.amounts import Satoshi
 from primegap.bitcoin.errors import (
     AmountMismatchError,
@@ -40,7 +40,7 @@ from primegap.bitcoin.errors import (
     UndeclaredInputError,
 )
 from primegap.bitcoin.keys import AccountSigner
-from primegap.bitcoin.psbt import Psbt, PsbtMap, parse_psbt_untrusted
+from primegap.bitcoin.psbt import Psbt, parse_psbt_untrusted
 from primegap.bitcoin.psbt_fields import InputField, OutputField
 from primegap.bitcoin.review import review_psbt
 from primegap.bitcoin.review_values import (
@@ -50,6 +50,7 @@ from primegap.bitcoin.review_values import (
     Review,
     WarningKind,
 )
+from primegap.bitcoin.sighash import SegwitHasher, p2wpkh_script_code
 from primegap.bitcoin.sign import sign_psbt
 from primegap.bitcoin.transaction import Transaction, TxOutput, parse_transaction_untrusted
 from primegap.bitcoin.wire import encode_bytes
@@ -76,7 +77,7 @@ class Device:
 
     def sign(self, psbt: bytes) -> bytes:
         assert self.shown is not None
-        return sign_psbt(psbt, self.shown, self.shown.digest, WALLET.signer)
+        return sign_psbt(psbt, self.shown, self.shown.digest, WALLET.account, WALLET.signer)
 
 
 def change_of(psbt: bytes) -> tuple[int, bytes, bytes]:
@@ -185,8 +186,7 @@ def claim(position: int, script: bytes, key: bytes, origin: bytes) -> bytes:
 
 
 def evil_key() -> bytes:
-    account = EVIL_WALLET.account
-    return account.public_key(account.keys[0], AddressMatch(Keychain.EXTERNAL, 0))
+    return EVIL_WALLET.account.public_keys(Keychain.EXTERNAL, 0)[0]
 
 
 @pytest.mark.parametrize(
@@ -216,9 +216,10 @@ def other_script_of_our_key(kind: str) -> bytes:
 
 
 def test_change_to_another_account_of_the_same_seed_is_shown_as_a_payment() -> None:
-    other = AccountSigner.from_entropy(OUR_ENTROPY, ACCOUNT.network, 1).account
+    signer = AccountSigner.from_entropy(OUR_ENTROPY, ACCOUNT.network, 1)
+    other = Account.from_key(signer.key, ACCOUNT.network)
     place = AddressMatch(Keychain.INTERNAL, 0)
-    key = other.public_key(other.keys[0], place)
+    (key,) = other.public_keys(place.keychain, place.index)
     path = (*other.keys[0].steps, 1, 0)
     origin = bytes.fromhex(other.keys[0].fingerprint)
     origin += b"".join(step.to_bytes(4, "little") for step in path)
@@ -349,18 +350,17 @@ def test_a_second_transaction_behind_the_first() -> None:
 
 
 class Spy(AccountSigner):
-    """Keeps what reaches the library that holds the key."""
+    """Keeps what reaches the key."""
 
     __slots__ = ("seen",)
 
     def __init__(self) -> None:
-        self._account = ACCOUNT
-        self._secret = None
-        self.seen = b""
+        self._key = WALLET.signer.key
+        self.seen: list[tuple[int, int, bytes]] = []
 
-    def sign(self, psbt: bytes) -> tuple[dict[bytes, bytes], ...]:
-        self.seen = psbt
-        return WALLET.signer.sign(psbt)
+    def sign_ecdsa(self, chain: int, index: int, digest: bytes) -> bytes:
+        self.seen.append((chain, index, digest))
+        return WALLET.signer.sign_ecdsa(chain, index, digest)
 
 
 def test_nothing_of_the_peer_reaches_the_key_but_what_was_reviewed() -> None:
@@ -370,16 +370,16 @@ def test_nothing_of_the_peer_reaches_the_key_but_what_was_reviewed() -> None:
     noisy = edit_output(noisy, 0, OutputField.WITNESS_SCRIPT, b"\x51")
     review = review_psbt(noisy, ACCOUNT)
     spy = Spy()
-    sign_psbt(noisy, review, review.digest, spy)
-    seen = parse_psbt_untrusted(spy.seen)
-    assert seen.unsigned_bytes == parse_psbt_untrusted(PSBT).unsigned_bytes
-    assert len(seen.globals.entries) == 1
-    assert seen.outputs == (PsbtMap(),) * len(review.outputs)
-    for part, item in zip(seen.inputs, review.own_inputs, strict=True):
-        keys = {key for key, _ in part.entries}
-        assert keys == {b"\x01", b"\x06" + item.public_key}
-        coin = item.amount.to_bytes(8, "little") + encode_bytes(item.script)
-        assert part.value(InputField.WITNESS_UTXO) == coin
+    sign_psbt(noisy, review, review.digest, WALLET.account, spy)
+    hasher = SegwitHasher(parse_psbt_untrusted(PSBT).transaction)
+    assert spy.seen == [
+        (
+            item.keychain,
+            item.index,
+            hasher.digest(position, p2wpkh_script_code(item.script), item.amount),
+        )
+        for position, item in enumerate(review.own_inputs)
+    ]
 
 
 # --- signatures of before -----------------------------------------------------------------------
@@ -411,4 +411,4 @@ def test_an_approval_is_not_a_key() -> None:
     closed = AccountSigner.from_entropy(OUR_ENTROPY, ACCOUNT.network, 0)
     closed.close()
     with pytest.raises(LocalError):
-        sign_psbt(PSBT, shown, shown.digest, closed)
+        sign_psbt(PSBT, shown, shown.digest, WALLET.account, closed)

@@ -54,6 +54,10 @@ def review(psbt: bytes = PSBT) -> Review:
     return review_psbt(psbt, ACCOUNT)
 
 
+def signed_by_us(psbt: bytes, value: Review) -> bytes:
+    return sign_psbt(psbt, value, value.digest, WALLET.account, WALLET.signer)
+
+
 def kinds(value: Review) -> list[WarningKind]:
     return [warning.kind for warning in value.warnings]
 
@@ -202,7 +206,7 @@ def test_the_estimated_size_is_that_of_the_signed_transaction() -> None:
     for amount in (1_000, 60_000, 120_000, 250_000):
         psbt = WALLET.pay(amount)
         value = review(psbt)
-        finished = finalise(sign_psbt(psbt, value, value.digest, WALLET.signer))
+        finished = finalise(sign_psbt(psbt, value, value.digest, WALLET.account, WALLET.signer))
         assert 0 <= value.vsize_vb - finished.vsize_vb <= len(value.inputs)
         assert value.fee_rate_sat_per_kvb == -(-value.fee * 1000 // value.vsize_vb)
 
@@ -263,9 +267,7 @@ def move_change(psbt: bytes, keychain: int, index: int) -> bytes:
         outputs[position] = replace(outputs[position], script=script)
         return replace(transaction, outputs=tuple(outputs))
 
-    from primegap.bitcoin.accounts import AddressMatch
-
-    key = ACCOUNT.public_key(ACCOUNT.keys[0], AddressMatch(place, index))
+    (key,) = ACCOUNT.public_keys(place, index)
     psbt = edit_output(edit_transaction(psbt, edit), position, OutputField.DERIVATION, None, old[0])
     path = account_path(keychain, index)
     return edit_output(psbt, position, OutputField.DERIVATION, origin(path), key)
@@ -348,7 +350,9 @@ def test_addresses_without_rules(script: str) -> None:
 
 def test_partly_signed() -> None:
     value = review()
-    signed = parse_psbt_untrusted(sign_psbt(PSBT, value, value.digest, WALLET.signer))
+    signed = parse_psbt_untrusted(
+        sign_psbt(PSBT, value, value.digest, WALLET.account, WALLET.signer)
+    )
     parsed = parse_psbt_untrusted(PSBT)
     half = parsed.with_inputs((signed.inputs[0], *parsed.inputs[1:])).serialise()
     again = review(half)
@@ -769,7 +773,7 @@ def test_another_wallet_is_named() -> None:
 
 def test_what_was_signed_before() -> None:
     value = review()
-    signed = sign_psbt(PSBT, value, value.digest, WALLET.signer)
+    signed = sign_psbt(PSBT, value, value.digest, WALLET.account, WALLET.signer)
     with pytest.raises(errors.AlreadySignedError):
         review(signed)
 
@@ -778,12 +782,14 @@ def test_our_part_is_done() -> None:
     psbt = with_stranger(PSBT, THEIRS.pay(40_000))
     value = review(psbt)
     with pytest.raises(errors.NothingToSignError):
-        review(sign_psbt(psbt, value, value.digest, WALLET.signer))
+        review(sign_psbt(psbt, value, value.digest, WALLET.account, WALLET.signer))
 
 
 def test_finished_inputs() -> None:
     value = review()
-    signed = parse_psbt_untrusted(sign_psbt(PSBT, value, value.digest, WALLET.signer))
+    signed = parse_psbt_untrusted(
+        sign_psbt(PSBT, value, value.digest, WALLET.account, WALLET.signer)
+    )
     ((key, signature),) = signed.inputs[0].items(InputField.PARTIAL_SIG)
 
     def finished(*items: bytes) -> bytes:

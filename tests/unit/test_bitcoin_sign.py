@@ -21,6 +21,7 @@ from tests.bitcoin_kit import (
     unsigned_of,
 )
 
+from primegap.bitcoin.accounts import Keychain
 from primegap.bitcoin.amounts import Satoshi
 from primegap.bitcoin.errors import (
     BadSignatureError,
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
 WALLET = funded_wallet()
 PSBT = WALLET.pay(250_000)
 REVIEW = review_psbt(PSBT, WALLET.account)
-SIGNED = sign_psbt(PSBT, REVIEW, REVIEW.digest, WALLET.signer)
+SIGNED = sign_psbt(PSBT, REVIEW, REVIEW.digest, WALLET.account, WALLET.signer)
 
 
 # --- signing ------------------------------------------------------------------------------------
@@ -55,7 +56,7 @@ SIGNED = sign_psbt(PSBT, REVIEW, REVIEW.digest, WALLET.signer)
 def test_the_engine_accepts_what_is_signed(amount: int) -> None:
     psbt = WALLET.pay(amount)
     review = review_psbt(psbt, WALLET.account)
-    signed = sign_psbt(psbt, review, review.digest, WALLET.signer)
+    signed = sign_psbt(psbt, review, review.digest, WALLET.account, WALLET.signer)
     finished = finalise(merge_signed(psbt, signed))
     assert finished.txid == review.txid
     assert unsigned_of(finished.raw) == parse_psbt_untrusted(psbt).transaction
@@ -71,7 +72,7 @@ def test_signing_adds_signatures_and_changes_nothing_else() -> None:
         assert new.entries[: len(old.entries)] == old.entries
         ((key, signature),) = new.items(InputField.PARTIAL_SIG)
         assert len(new.entries) == len(old.entries) + 1
-        assert key == item.public_key
+        assert (key,) == WALLET.account.public_keys(Keychain(item.keychain), item.index)
         assert signature[-1] == 1
         assert len(signature) <= 71
 
@@ -82,7 +83,9 @@ def test_fields_nobody_knows_pass_through_byte_for_byte() -> None:
     psbt = edit_input(psbt, 1, 0x4321, bytes(300))
     psbt = edit_output(psbt, 0, 0x55, b"", b"\x00")
     review = review_psbt(psbt, WALLET.account)
-    signed = parse_psbt_untrusted(sign_psbt(psbt, review, review.digest, WALLET.signer))
+    signed = parse_psbt_untrusted(
+        sign_psbt(psbt, review, review.digest, WALLET.account, WALLET.signer)
+    )
     assert signed.globals.items(0xFC) == ((b"\x04test\x01", b"global"),)
     assert signed.inputs[1].items(0xFC) == ((b"\x04test\x01", b"\x00\xff"),)
     assert signed.inputs[1].value(0x4321) == bytes(300)
@@ -90,7 +93,7 @@ def test_fields_nobody_knows_pass_through_byte_for_byte() -> None:
 
 
 def test_signing_twice_gives_the_same_bytes() -> None:
-    assert sign_psbt(PSBT, REVIEW, REVIEW.digest, WALLET.signer) == SIGNED
+    assert sign_psbt(PSBT, REVIEW, REVIEW.digest, WALLET.account, WALLET.signer) == SIGNED
 
 
 def test_other_programs_read_what_is_signed() -> None:
@@ -103,7 +106,7 @@ def test_a_half_signed_transaction_gets_the_other_half() -> None:
     parsed, signed = parse_psbt_untrusted(PSBT), parse_psbt_untrusted(SIGNED)
     half = parsed.with_inputs((signed.inputs[0], *parsed.inputs[1:])).serialise()
     review = review_psbt(half, WALLET.account)
-    assert sign_psbt(half, review, review.digest, WALLET.signer) == SIGNED
+    assert sign_psbt(half, review, review.digest, WALLET.account, WALLET.signer) == SIGNED
 
 
 # --- refusing to sign ---------------------------------------------------------------------------
@@ -113,15 +116,15 @@ def test_without_the_approved_digest_nothing_is_signed() -> None:
     flipped = bytes((REVIEW.digest[0] ^ 1,)) + REVIEW.digest[1:]
     for digest in (b"", bytes(32), flipped, REVIEW.digest[:-1], REVIEW.digest + b"\0"):
         with pytest.raises(ReviewMismatchError):
-            sign_psbt(PSBT, REVIEW, digest, WALLET.signer)
+            sign_psbt(PSBT, REVIEW, digest, WALLET.account, WALLET.signer)
 
 
 def test_the_bytes_must_be_those_that_were_reviewed() -> None:
     other = WALLET.pay(250_001)
     with pytest.raises(ReviewMismatchError):
-        sign_psbt(other, REVIEW, REVIEW.digest, WALLET.signer)
+        sign_psbt(other, REVIEW, REVIEW.digest, WALLET.account, WALLET.signer)
     with pytest.raises(PsbtTrailingBytesError):
-        sign_psbt(PSBT + b"\0", REVIEW, REVIEW.digest, WALLET.signer)
+        sign_psbt(PSBT + b"\0", REVIEW, REVIEW.digest, WALLET.account, WALLET.signer)
 
 
 def test_the_value_shown_must_be_the_review_of_the_bytes() -> None:
@@ -133,7 +136,7 @@ def test_the_value_shown_must_be_the_review_of_the_bytes() -> None:
         replace(REVIEW, digest=bytes(32)),
     ):
         with pytest.raises(ReviewMismatchError):
-            sign_psbt(PSBT, shown, REVIEW.digest, WALLET.signer)
+            sign_psbt(PSBT, shown, REVIEW.digest, WALLET.account, WALLET.signer)
 
 
 def test_the_signer_must_be_the_accounts() -> None:
@@ -141,8 +144,8 @@ def test_the_signer_must_be_the_accounts() -> None:
         AccountSigner.from_entropy(THEIR_ENTROPY, WALLET.account.network, 0),
         AccountSigner.from_entropy(bytes(range(16)), WALLET.account.network, 1),
     ):
-        with pytest.raises((ReviewMismatchError, PsbtRefusedError)):
-            sign_psbt(PSBT, REVIEW, REVIEW.digest, signer)
+        with pytest.raises(ReviewMismatchError):
+            sign_psbt(PSBT, REVIEW, REVIEW.digest, WALLET.account, signer)
 
 
 class LyingSigner(AccountSigner):
@@ -150,35 +153,30 @@ class LyingSigner(AccountSigner):
 
     __slots__ = ("_lie",)
 
-    def __init__(self, lie: Callable[[bytes, bytes], dict[bytes, bytes]]) -> None:
-        self._account = WALLET.account
-        self._secret = None
+    def __init__(self, lie: Callable[[bytes], bytes]) -> None:
+        self._key = WALLET.signer.key
         self._lie = lie
 
-    def sign(self, psbt: bytes) -> tuple[dict[bytes, bytes], ...]:
-        return tuple(
-            self._lie(*entry) for part in WALLET.signer.sign(psbt) for entry in part.items()
-        )
+    def sign_ecdsa(self, chain: int, index: int, digest: bytes) -> bytes:
+        return self._lie(WALLET.signer.sign_ecdsa(chain, index, digest))
 
 
 @pytest.mark.parametrize(
     "lie",
     [
-        lambda key, signature: {},
-        lambda key, signature: {b"\x02" + bytes(32): signature},
-        lambda key, signature: {key: b""},
-        lambda key, signature: {key: signature[:-1] + b"\x02"},
-        lambda key, signature: {key: signature[:-1]},
-        lambda key, signature: {key: signature[:20] + bytes(1) + signature[21:]},
-        lambda key, signature: {key: signature + b"\x01"},
+        lambda signature: b"",
+        lambda signature: signature[:-1],
+        lambda signature: signature[:20] + bytes((signature[20] ^ 1,)) + signature[21:],
+        lambda signature: signature + b"\x01",
+        lambda signature: WALLET.signer.sign_ecdsa(1, 999, bytes(32)),
     ],
-    ids=["none", "other key", "empty", "sighash", "no sighash", "damaged", "long"],
+    ids=["empty", "short", "damaged", "long", "another"],
 )
 def test_a_signature_that_does_not_verify_stays_inside(
-    lie: Callable[[bytes, bytes], dict[bytes, bytes]],
+    lie: Callable[[bytes], bytes],
 ) -> None:
     with pytest.raises(SigningFaultError):
-        sign_psbt(PSBT, REVIEW, REVIEW.digest, LyingSigner(lie))
+        sign_psbt(PSBT, REVIEW, REVIEW.digest, WALLET.account, LyingSigner(lie))
 
 
 def test_high_numbers_are_refused() -> None:
@@ -186,12 +184,12 @@ def test_high_numbers_are_refused() -> None:
 
     order = 0xFFFFFFFF_FFFFFFFF_FFFFFFFF_FFFFFFFE_BAAEDCE6_AF48A03B_BFD25E8C_D0364141
 
-    def raise_s(key: bytes, signature: bytes) -> dict[bytes, bytes]:
-        r, s = utils.decode_dss_signature(signature[:-1])
-        return {key: utils.encode_dss_signature(r, order - s) + b"\x01"}
+    def raise_s(signature: bytes) -> bytes:
+        r, s = utils.decode_dss_signature(signature)
+        return utils.encode_dss_signature(r, order - s)
 
     with pytest.raises(SigningFaultError):
-        sign_psbt(PSBT, REVIEW, REVIEW.digest, LyingSigner(raise_s))
+        sign_psbt(PSBT, REVIEW, REVIEW.digest, WALLET.account, LyingSigner(raise_s))
 
 
 # --- the companion's side -----------------------------------------------------------------------

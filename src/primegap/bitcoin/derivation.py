@@ -1,4 +1,4 @@
-"""Public derivations: descriptors to scripts, addresses and keys, all computed by BDK.
+"""Public derivations: descriptors to scripts and addresses by BDK, and keys below a key (BIP-32).
 
 The only module that touches BDK for public things; `keys.py` is the one for secret things. BDK
 takes a third of a second to import, so nothing that a process needs at its start imports this.
@@ -6,15 +6,18 @@ takes a third of a second to import, so nothing that a process needs at its star
 
 from __future__ import annotations
 
+import hmac
 from functools import lru_cache
 from typing import Any, Final
 
 import bdkpython
 
+from primegap.bitcoin.curve import add_to_public_key
 from primegap.bitcoin.errors import (
     AccountFormatError,
     AddressFormatError,
     AddressNetworkError,
+    LocalError,
 )
 from primegap.bitcoin.networks import Network
 from primegap.bitcoin.xpub import parse_xpub_untrusted
@@ -49,19 +52,15 @@ def normalise_descriptor(text: str, network: Network) -> str:
     """
     try:
         descriptor = bdkpython.Descriptor(text, bdk_network_kind(network))
+        descriptor.sanity_check()
     except bdkpython.DescriptorError as error:
-        raise AccountFormatError("not a descriptor of this network") from error
+        raise AccountFormatError("not a sane descriptor of this network") from error
     return str(descriptor)
 
 
 @lru_cache(maxsize=32)
 def _descriptor(text: str, network: Network) -> Any:
     return bdkpython.Descriptor(text, bdk_network_kind(network))
-
-
-@lru_cache(maxsize=32)
-def _public_key(expression: str) -> Any:
-    return bdkpython.DescriptorPublicKey.from_string(expression)
 
 
 @lru_cache(maxsize=4096)
@@ -72,13 +71,35 @@ def derive_script(descriptor: str, index: int, network: Network) -> bytes:
     return script
 
 
+def satisfaction_weight(descriptor: str, network: Network) -> int:
+    """Return the greatest weight of what satisfies a descriptor, as BDK counts it."""
+    return int(_descriptor(descriptor, network).max_weight_to_satisfy())
+
+
 @lru_cache(maxsize=4096)
-def derive_public_key(key_expression: str, steps: tuple[int, int], network: Network) -> bytes:
-    """Return the compressed public key two unhardened steps below `[origin]xpub`, 33 bytes."""
-    path = bdkpython.DerivationPath(f"m/{steps[0]}/{steps[1]}")
-    derived = str(_public_key(key_expression).derive(path))
-    xpub = derived.rpartition("]")[2]
-    return parse_xpub_untrusted(xpub, network).public_key
+def derive_public_key(xpub: str, chain: int, index: int, network: Network) -> bytes:
+    """Return the compressed public key two unhardened steps below an extended key, 33 bytes."""
+    key, chain_code = _below(xpub, chain, network)
+    return child_public_key(key, chain_code, index)[0]
+
+
+@lru_cache(maxsize=64)
+def _below(xpub: str, chain: int, network: Network) -> tuple[bytes, bytes]:
+    extended = parse_xpub_untrusted(xpub, network)
+    return child_public_key(extended.public_key, extended.chain_code, chain)
+
+
+def child_public_key(public_key: bytes, chain_code: bytes, step: int) -> tuple[bytes, bytes]:
+    """Return public key and chain code one unhardened step below (BIP-32).
+
+    Raises:
+        LocalError: the one case in 2**127 in which there is none; no such key is known.
+    """
+    mac = hmac.digest(chain_code, public_key + step.to_bytes(4, "big"), "sha512")
+    child = add_to_public_key(public_key, mac[:32])
+    if child is None:
+        raise LocalError("this key has no child at this index")
+    return child, mac[32:]
 
 
 def address_of_script(script: bytes, network: Network) -> str | None:

@@ -127,7 +127,7 @@ class MnemonicLengthError(MnemonicError):
     """The number of words is wrong."""
 
     code = "mnemonic-length"
-    hint = "A seed has 12 or 24 words."
+    hint = "A seed has 12, 18 or 24 words."
 
 
 class MnemonicWordError(MnemonicError):

@@ -99,7 +99,7 @@ def finalise(psbt: bytes) -> FinishedTransaction:
     """
     parsed = parse_psbt_untrusted(psbt)
     try:
-        result = bdkpython.Psbt(b64encode(psbt).decode()).finalize()
+        result = bdkpython.Psbt(b64encode(parsed.as_version_0().serialise()).decode()).finalize()
         if not result.could_finalize:
             raise IncompleteError("not every input is satisfied")
         raw = bytes(result.psbt.extract_tx_unchecked_fee_rate().serialize())

@@ -1,21 +1,22 @@
 """Secret keys: from entropy to an account's key, and the capability to sign for one account.
 
 Only the security process holds entropy. It hands out an account's private key for one signature
-that a person confirmed; the process that gets it wraps it in an `AccountSigner` at once. All
-derivations and signatures are BDK's (libsecp256k1). Python cannot wipe memory reliably: few copies,
-short lives, and the end of the process is the real wipe.
+that a person confirmed; the process that gets it wraps it in an `AccountSigner` at once. BDK
+derives from the seed, libsecp256k1 signs. Python cannot wipe memory reliably: few copies, short
+lives, and the end of the process is the real wipe.
 """
 
 from __future__ import annotations
 
-from base64 import b64encode
+import hmac
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 import bdkpython
 
-from primegap.bitcoin.accounts import PURPOSES, Account, AccountKey
-from primegap.bitcoin.derivation import bdk_network, bdk_network_kind
-from primegap.bitcoin.errors import BitcoinError, LocalError, SigningFaultError
+from primegap.base58 import decode_base58check
+from primegap.bitcoin.accounts import AccountKey
+from primegap.bitcoin.curve import add_to_secret, public_key_of, sign_ecdsa, sign_schnorr
+from primegap.bitcoin.errors import BitcoinError, LocalError
 from primegap.bitcoin.mnemonic import (
     check_entropy,
     entropy_to_words,
@@ -23,7 +24,7 @@ from primegap.bitcoin.mnemonic import (
     seed_words,
     words_to_entropy,
 )
-from primegap.bitcoin.scripts import ScriptType
+from primegap.bitcoin.paths import MAX_ACCOUNT, account_path, check_account_path
 
 if TYPE_CHECKING:
     from primegap.bitcoin.exports.keys import ExportKeys
@@ -35,70 +36,83 @@ __all__ = [
     "account_private_key",
     "entropy_to_words",
     "export_keys",
+    "key_at",
     "master_fingerprint",
     "mix_entropy",
+    "private_key_at",
     "seed_words",
     "words_to_entropy",
 ]
 
-MAX_ACCOUNT = (1 << 31) - 1
+_KEY_BYTES = 78
 
 
-def master_fingerprint(entropy: bytes) -> str:
+def master_fingerprint(entropy: bytes, passphrase: str = "") -> str:
     """Return the BIP-32 fingerprint of the master key, 8 lower-case hex digits."""
+    master = master_key(entropy, passphrase, is_test=False)
+    return str(master.as_public().master_fingerprint())
+
+
+def master_key(entropy: bytes, passphrase: str, *, is_test: bool) -> Any:
+    """Return BDK's master key of a seed (BIP-39, BIP-32).
+
+    Args:
+        entropy: 16, 24 or 32 bytes.
+        passphrase: BIP-39; every one is another wallet.
+        is_test: of test networks, which only changes how keys are written.
+    """
     check_entropy(entropy)
     mnemonic = bdkpython.Mnemonic.from_entropy(entropy)
-    master = bdkpython.DescriptorSecretKey(bdkpython.NetworkKind.MAIN, mnemonic, None)
-    fingerprint: str = master.as_public().master_fingerprint()
-    return fingerprint
+    kinds = bdkpython.NetworkKind
+    kind = kinds.TEST if is_test else kinds.MAIN
+    return bdkpython.DescriptorSecretKey(kind, mnemonic, passphrase or None)
 
 
 def account_key(
-    entropy: bytes,
-    network: Network,
-    account: int,
-    *,
-    script_type: ScriptType = ScriptType.P2WPKH,
+    entropy: bytes, network: Network, account: int, *, purpose: int = 84, passphrase: str = ""
 ) -> AccountKey:
-    """Return the public key of an account (BIP-84: `m/84'/coin'/account'`).
+    """Return the public key of a standard account (`m/84'/coin'/account'`).
 
     Args:
-        entropy: 16 or 32 bytes.
+        entropy: 16, 24 or 32 bytes.
         network: decides the coin level of the path and the form of the key.
         account: 0 to 2**31 - 1.
-        script_type: kind of account.
+        purpose: 44, 49, 84 or 86.
+        passphrase: BIP-39.
 
     Raises:
         LocalError: an argument is out of range.
     """
-    secret = _account_secret(entropy, network, account, script_type)
-    return _public_part(secret)
+    return key_at(entropy, network, account_path(network, account, purpose), passphrase)
+
+
+def key_at(entropy: bytes, network: Network, path: str, passphrase: str = "") -> AccountKey:
+    """Return the public key at the path of an account.
+
+    Raises:
+        LocalError: it is not the path of an account of this network.
+    """
+    return _public_part(_secret_at(entropy, network, path, passphrase))
 
 
 def account_private_key(
-    entropy: bytes,
-    network: Network,
-    account: int,
-    *,
-    script_type: ScriptType = ScriptType.P2WPKH,
+    entropy: bytes, network: Network, account: int, *, purpose: int = 84, passphrase: str = ""
 ) -> str:
+    """Return the private key of a standard account; see `private_key_at`."""
+    return private_key_at(entropy, network, account_path(network, account, purpose), passphrase)
+
+
+def private_key_at(entropy: bytes, network: Network, path: str, passphrase: str = "") -> str:
     """Return the private key of an account as a key expression: `[fingerprint/84'/0'/0']xprv`.
 
     For `AccountSigner.from_private_key` in the process that signs, and for nothing else.
     """
-    return str(_account_secret(entropy, network, account, script_type))
+    return str(_secret_at(entropy, network, path, passphrase)).removesuffix("/*")
 
 
-def _account_secret(entropy: bytes, network: Network, account: int, script_type: ScriptType) -> Any:
-    check_entropy(entropy)
-    purpose = PURPOSES.get(script_type)
-    if purpose is None:
-        raise LocalError("this kind of account is not supported")
-    if not 0 <= account <= MAX_ACCOUNT:
-        raise LocalError("an account number is out of range")
-    mnemonic = bdkpython.Mnemonic.from_entropy(entropy)
-    master = bdkpython.DescriptorSecretKey(bdk_network_kind(network), mnemonic, None)
-    path = f"m/{purpose}'/{network.coin_type}'/{account}'"
+def _secret_at(entropy: bytes, network: Network, path: str, passphrase: str) -> Any:
+    check_account_path(path, network)
+    master = master_key(entropy, passphrase, is_test=network.is_test)
     return master.derive(bdkpython.DerivationPath(path))
 
 
@@ -110,11 +124,9 @@ def export_keys(entropy: bytes, network: Network, account: int) -> ExportKeys:
     """
     from primegap.bitcoin.exports.keys import ExportKeys, Slot
 
-    check_entropy(entropy)
     if not 0 <= account <= MAX_ACCOUNT:
         raise LocalError("an account number is out of range")
-    mnemonic = bdkpython.Mnemonic.from_entropy(entropy)
-    master = bdkpython.DescriptorSecretKey(bdk_network_kind(network), mnemonic, None)
+    master = master_key(entropy, "", is_test=network.is_test)
     xpubs = {}
     for slot in Slot:
         secret = master.derive(bdkpython.DerivationPath(slot.path(network, account)))
@@ -131,31 +143,39 @@ def _public_part(secret: Any) -> AccountKey:
 
 
 class AccountSigner:
-    """The capability to sign for one account: everything it can do and nothing else.
+    """The capability to sign with the key of one account: everything it can do and nothing else.
 
     Shows nothing in its repr, cannot be pickled or copied. Use it as a context manager: on leaving
     the block the key is let go.
     """
 
-    __slots__ = ("_account", "_secret")
+    __slots__ = ("_chains", "_key", "_secret")
 
-    def __init__(self, secret: Any, network: Network) -> None:
+    def __init__(self, secret: bytes, chain_code: bytes, key: AccountKey) -> None:
         """Use `from_private_key` or `from_entropy` instead."""
-        self._secret: Any = secret
-        self._account = Account.from_key(_public_part(secret), network)
+        self._secret: tuple[bytes, bytes] | None = (secret, chain_code)
+        self._chains: dict[int, tuple[bytes, bytes]] = {}
+        self._key = key
 
     @classmethod
     def from_private_key(cls, key: str, network: Network) -> Self:
-        """Wrap what `account_private_key` returned.
+        """Wrap what `private_key_at` returned.
 
         Raises:
             LocalError: it is not the private key of an account of this network.
         """
         try:
-            return cls(bdkpython.DescriptorSecretKey.from_string(key), network)
+            parsed = bdkpython.DescriptorSecretKey.from_string(key)
+            public = _public_part(parsed)
+            check_account_path(public.path, network)
+            AccountKey.parse_untrusted(public.fingerprint, public.path, public.xpub, network)
         except (bdkpython.DescriptorKeyError, BitcoinError):
             # The cause is left out: it could quote the key.
             raise LocalError("not the private key of an account of this network") from None
+        raw = decode_base58check(key.partition("]")[2])
+        if raw is None or len(raw) != _KEY_BYTES:
+            raise LocalError("not the private key of an account of this network")
+        return cls(raw[46:], raw[13:45], public)
 
     @classmethod
     def from_entropy(
@@ -164,59 +184,47 @@ class AccountSigner:
         network: Network,
         account: int,
         *,
-        script_type: ScriptType = ScriptType.P2WPKH,
+        purpose: int = 84,
+        passphrase: str = "",
     ) -> Self:
-        """Derive the key of an account and wrap it."""
-        return cls(_account_secret(entropy, network, account, script_type), network)
+        """Derive the key of a standard account and wrap it."""
+        path = account_path(network, account, purpose)
+        return cls.from_private_key(private_key_at(entropy, network, path, passphrase), network)
 
     @property
-    def account(self) -> Account:
-        """The public side of the account that is signed for."""
-        return self._account
+    def key(self) -> AccountKey:
+        """The public side."""
+        return self._key
 
-    def sign(self, psbt: bytes) -> tuple[dict[bytes, bytes], ...]:
-        """Sign the inputs of a PSBT that claim keys of this account; for `sign_psbt` only.
-
-        This is the bare act: it checks nothing, so it must only be given a PSBT that was built from
-        a review.
-
-        Returns:
-            For each input the new signatures by public key, DER with the sighash byte.
+    def sign_ecdsa(self, chain: int, index: int, digest: bytes) -> bytes:
+        """Sign a digest with the key at two unhardened steps below; return DER.
 
         Raises:
             LocalError: the signer was closed.
-            SigningFaultError: BDK refused.
         """
+        return sign_ecdsa(self._child(chain, index), digest)
+
+    def sign_schnorr(
+        self, chain: int, index: int, digest: bytes, *, merkle_root: bytes | None = None
+    ) -> bytes:
+        """Sign a digest by BIP-340, with the output key of a taproot tree if its root is given.
+
+        Raises:
+            LocalError: the signer was closed.
+        """
+        return sign_schnorr(self._child(chain, index), digest, merkle_root=merkle_root)
+
+    def _child(self, chain: int, index: int) -> bytes:
         if self._secret is None:
             raise LocalError("the signer was closed")
-        network = self._account.network
-        descriptors = [
-            bdkpython.Descriptor(f"wpkh({self._secret}/{keychain}/*)", bdk_network_kind(network))
-            for keychain in (0, 1)
-        ]
-        store = bdkpython.Persister.new_in_memory()
-        wallet = bdkpython.Wallet(*descriptors, bdk_network(network), store, lookahead=0)
-        parsed = bdkpython.Psbt(b64encode(psbt).decode())
-        options = bdkpython.SignOptions(
-            trust_witness_utxo=True,  # the review proved the amounts by the previous transactions
-            assume_height=None,
-            allow_all_sighashes=False,
-            try_finalize=False,
-            sign_with_tap_internal_key=False,
-            allow_grinding=True,
-        )
-        try:
-            wallet.sign(parsed, options)
-        except bdkpython.SignerError as error:
-            raise SigningFaultError("the key could not sign") from error
-        return tuple(
-            {bytes.fromhex(key): bytes(value) for key, value in part.partial_sigs.items()}
-            for part in parsed.input()
-        )
+        if chain not in self._chains:
+            self._chains[chain] = _child_secret(*self._secret, chain)
+        return _child_secret(*self._chains[chain], index)[0]
 
     def close(self) -> None:
         """Let the key go."""
         self._secret = None
+        self._chains.clear()
 
     def __enter__(self) -> Self:
         return self
@@ -229,3 +237,12 @@ class AccountSigner:
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("secrets are never serialised")
+
+
+def _child_secret(secret: bytes, chain_code: bytes, step: int) -> tuple[bytes, bytes]:
+    """Return secret and chain code one unhardened step below (BIP-32)."""
+    mac = hmac.digest(chain_code, public_key_of(secret) + step.to_bytes(4, "big"), "sha512")
+    child = add_to_secret(secret, mac[:32])
+    if child is None:
+        raise LocalError("this key has no child at this index")
+    return child, mac[32:]

@@ -18,7 +18,7 @@ from primegap.bitcoin.errors import (
     MnemonicWordError,
 )
 
-ENTROPY_BYTES: Final = {12: 16, 24: 32}
+ENTROPY_BYTES: Final = {12: 16, 18: 24, 24: 32}
 "Number of words to bytes of entropy."
 WORD_COUNT: Final = 2048
 WORD_BITS: Final = 11
@@ -50,13 +50,13 @@ def _numbers() -> dict[str, int]:
 
 
 def entropy_to_words(entropy: bytes) -> tuple[str, ...]:
-    """Return the 12 or 24 words of 16 or 32 bytes of entropy."""
+    """Return the 12, 18 or 24 words of 16, 24 or 32 bytes of entropy."""
     check_entropy(entropy)
     return tuple(str(bdkpython.Mnemonic.from_entropy(entropy)).split())
 
 
 def words_to_entropy(words: tuple[str, ...] | list[str]) -> bytes:
-    """Return the entropy of 12 or 24 words, as typed by a person or scanned.
+    """Return the entropy of 12, 18 or 24 words, as typed by a person or scanned.
 
     Raises:
         MnemonicLengthError: another number of words.
@@ -65,7 +65,7 @@ def words_to_entropy(words: tuple[str, ...] | list[str]) -> bytes:
     """
     size = ENTROPY_BYTES.get(len(words))
     if size is None:
-        raise MnemonicLengthError("a seed has 12 or 24 words")
+        raise MnemonicLengthError("a seed has 12, 18 or 24 words")
     numbers = _numbers()
     bits = 0
     for position, word in enumerate(words, 1):
@@ -89,7 +89,7 @@ def mix_entropy(kernel: bytes, dice_rolls: str) -> bytes:
     of a bit that any hash of equal length costs.
 
     Args:
-        kernel: 16 or 32 random bytes.
+        kernel: 16, 24 or 32 random bytes.
         dice_rolls: digits 1 to 6 in the order thrown; may be empty.
 
     Returns:
@@ -106,6 +106,6 @@ def mix_entropy(kernel: bytes, dice_rolls: str) -> bytes:
 
 
 def check_entropy(entropy: bytes) -> None:
-    """Raise LocalError unless there are 16 or 32 bytes."""
+    """Raise LocalError unless there are 16, 24 or 32 bytes."""
     if len(entropy) not in ENTROPY_BYTES.values():
-        raise LocalError("entropy has 16 or 32 bytes")
+        raise LocalError("entropy has 16, 24 or 32 bytes")

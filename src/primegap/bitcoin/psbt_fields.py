@@ -1,7 +1,7 @@
 """The known fields of a PSBT: their types, the form each must have, and readers of what they hold.
 
-BIP-174 (version 0) and BIP-371 (taproot). Fields of version 2 (BIP-370) are forbidden in version 0.
-A type that is not listed has no rule and passes through untouched.
+BIP-174 (version 0), BIP-370 (version 2) and BIP-371 (taproot). Fields of the other version are
+forbidden. A type that is not listed has no rule and passes through untouched.
 """
 
 from __future__ import annotations
@@ -41,6 +41,11 @@ class GlobalField(IntEnum):
 
     UNSIGNED_TX = 0x00
     XPUB = 0x01
+    TX_VERSION = 0x02
+    FALLBACK_LOCK_TIME = 0x03
+    INPUT_COUNT = 0x04
+    OUTPUT_COUNT = 0x05
+    TX_MODIFIABLE = 0x06
     VERSION = 0xFB
 
 
@@ -61,6 +66,11 @@ class InputField(IntEnum):
     SHA256_PREIMAGE = 0x0B
     HASH160_PREIMAGE = 0x0C
     HASH256_PREIMAGE = 0x0D
+    PREVIOUS_TXID = 0x0E
+    OUTPUT_INDEX = 0x0F
+    SEQUENCE = 0x10
+    REQUIRED_TIME = 0x11
+    REQUIRED_HEIGHT = 0x12
     TAP_KEY_SIG = 0x13
     TAP_SCRIPT_SIG = 0x14
     TAP_LEAF_SCRIPT = 0x15
@@ -75,6 +85,8 @@ class OutputField(IntEnum):
     REDEEM_SCRIPT = 0x00
     WITNESS_SCRIPT = 0x01
     DERIVATION = 0x02
+    AMOUNT = 0x03
+    SCRIPT = 0x04
     TAP_INTERNAL_KEY = 0x05
     TAP_TREE = 0x06
     TAP_DERIVATION = 0x07
@@ -144,6 +156,31 @@ OUTPUT_RULES: Final[Mapping[int, _Rule]] = {
     OutputField.TAP_INTERNAL_KEY: _OF_32_BYTES,
     OutputField.TAP_TREE: _PLAIN,
     OutputField.TAP_DERIVATION: _BY_32_BYTES,
+}
+
+
+_FOUR_BYTES: Final = _Rule(value=_exactly(4))
+GLOBAL_RULES_2: Final[Mapping[int, _Rule]] = {
+    **GLOBAL_RULES,
+    GlobalField.UNSIGNED_TX: _FORBIDDEN,
+    GlobalField.TX_VERSION: _FOUR_BYTES,
+    GlobalField.FALLBACK_LOCK_TIME: _FOUR_BYTES,
+    GlobalField.INPUT_COUNT: _Rule(value=range(1, 10)),
+    GlobalField.OUTPUT_COUNT: _Rule(value=range(1, 10)),
+    GlobalField.TX_MODIFIABLE: _Rule(value=_exactly(1)),
+}
+INPUT_RULES_2: Final[Mapping[int, _Rule]] = {
+    **INPUT_RULES,
+    InputField.PREVIOUS_TXID: _OF_32_BYTES,
+    InputField.OUTPUT_INDEX: _FOUR_BYTES,
+    InputField.SEQUENCE: _FOUR_BYTES,
+    InputField.REQUIRED_TIME: _FOUR_BYTES,
+    InputField.REQUIRED_HEIGHT: _FOUR_BYTES,
+}
+OUTPUT_RULES_2: Final[Mapping[int, _Rule]] = {
+    **OUTPUT_RULES,
+    OutputField.AMOUNT: _Rule(value=_exactly(8)),
+    OutputField.SCRIPT: _PLAIN,
 }
 
 

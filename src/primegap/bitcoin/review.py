@@ -7,14 +7,15 @@ payment to a stranger, and what is claimed and proves false refuses the whole tr
 
 The digest binds an approval to content. It is SHA-256 over
 
-    "primegap/psbt-review/v1" ‖ network ‖ descriptor hash of the account ‖ unsigned transaction ‖
+    "primegap/psbt-review/v2" ‖ network ‖ descriptor hash of the account ‖ unsigned transaction ‖
     sighash type ‖ inputs ‖ outputs ‖ warnings
 
 where byte strings and texts have a length of four bytes in front and numbers eight bytes, all big
-endian. An input is amount, script and 0, or amount, script, 1, keychain, index and whether it is
-going to be signed. An output is 0 (leaves), 1 (change) or 2 (receiving address), the latter two
-with the index. A warning is its code and one more than the output it is about, or 0. So whoever
-approves a digest approves the bytes that are signed *and* the way they were explained.
+endian. An input is amount, script and 0, or amount, script, 1, keychain, index, sighash type and
+how many signatures are going to be added to it. An output is 0 (leaves), 1 (change) or 2 (receiving
+address), the latter two with the index. A warning is its code and one more than the output it is
+about, or 0. So whoever approves a digest approves the bytes that are signed *and* the way they were
+explained.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ from primegap.bitcoin.errors import (
     UnsignedTransactionError,
 )
 from primegap.bitcoin.networks import Network
-from primegap.bitcoin.psbt import Psbt, parse_psbt_untrusted
+from primegap.bitcoin.psbt import LOCK_TIME_IS_TIME, Psbt, parse_psbt_untrusted
 from primegap.bitcoin.psbt_fields import GlobalField
 from primegap.bitcoin.review_inputs import review_inputs, total
 from primegap.bitcoin.review_outputs import review_outputs
@@ -63,27 +64,29 @@ from primegap.bitcoin.wire import encode_count
 from primegap.bitcoin.xpub import parse_xpub_untrusted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from primegap.bitcoin.accounts import Account
 
 MIN_TRANSACTION_BYTES: Final = 65  # 64 bytes could pass for two nodes of a Merkle tree
 MAX_GLOBAL_KEYS: Final = 15  # rule R13
 _TRANSACTION_VERSIONS: Final = (1, 2)
-_LOCK_TIME_IS_TIME: Final = 500_000_000  # consensus: below it a lock time is a block height
 _SEQUENCE_NO_RELATIVE_LOCK: Final = 1 << 31  # BIP-68
 _RELATIVE_LOCK_MASK: Final = 0xFFFF  # BIP-68
 _REPLACEABLE_BELOW: Final = 0xFFFF_FFFE  # BIP-125
 _MARKER_WEIGHT: Final = 2
-_DIGEST_LABEL: Final = b"primegap/psbt-review/v1"
+_DIGEST_LABEL: Final = b"primegap/psbt-review/v2"
 
 
-def review_psbt(psbt: bytes, account: Account) -> Review:
+def review_psbt(
+    psbt: bytes, account: Account, *, progress: Callable[[], None] = lambda: None
+) -> Review:
     """Review a transaction that wants signatures of an account.
 
     Args:
-        psbt: binary PSBT, version 0, at most 1 MiB.
+        psbt: binary PSBT, version 0 or 2, at most 8 MiB.
         account: the account that would sign.
+        progress: called after each input.
 
     Returns:
         What to show to the person; to be handed to `sign_psbt` with the digest they approved.
@@ -91,15 +94,17 @@ def review_psbt(psbt: bytes, account: Account) -> Review:
     Raises:
         PsbtRefusedError: a subclass that names the reason; nothing else is raised.
     """
-    return review_parsed(parse_psbt_untrusted(psbt), account)
+    return review_parsed(parse_psbt_untrusted(psbt), account, progress=progress)
 
 
-def review_parsed(psbt: Psbt, account: Account) -> Review:
+def review_parsed(
+    psbt: Psbt, account: Account, *, progress: Callable[[], None] = lambda: None
+) -> Review:
     """Review a PSBT whose form was checked; see `review_psbt`."""
     transaction = psbt.transaction
     _check_shape(psbt)
     _check_global_keys(psbt, account)
-    spent = review_inputs(psbt, account)
+    spent = review_inputs(psbt, account, progress=progress)
     own = [item for item in spent.inputs if isinstance(item, OwnInput)]
     if spent.all_signed:
         raise AlreadySignedError("every input is signed")
@@ -214,7 +219,7 @@ def _lock_time(transaction: Transaction) -> LockTime | None:
     value = transaction.lock_time
     if not value or all(txin.sequence == SEQUENCE_FINAL for txin in transaction.inputs):
         return None
-    return LockTime(value=value, is_time=value >= _LOCK_TIME_IS_TIME)
+    return LockTime(value=value, is_time=value >= LOCK_TIME_IS_TIME)
 
 
 # --- digest -------------------------------------------------------------------------------------
@@ -247,7 +252,8 @@ def _input(item: ReviewedInput) -> bytes:
     coin = _number(item.amount) + _bytes(item.script)
     if isinstance(item, ForeignInput):
         return coin + _number(0)
-    return coin + b"".join(map(_number, (1, item.keychain, item.index, int(item.needs_signature))))
+    own = (1, item.keychain, item.index, item.sighash, len(item.to_make))
+    return coin + b"".join(map(_number, own))
 
 
 def _output(item: ReviewedOutput) -> bytes:

@@ -94,23 +94,47 @@ class ReviewWarning:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LeafToSign:
+    """A script of a taproot tree, proved to be of the coin."""
+
+    script: bytes
+    control_block: bytes
+    leaf_hash: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignatureToMake:
+    """A signature that this device can add to an input."""
+
+    chains: tuple[int, int]
+    "Last step but one of our key in receiving and change addresses."
+    public_key: bytes
+    "33 bytes, derived here."
+    leaf: LeafToSign | None = None
+    "The script it is for; None for the output key of a taproot coin, and for all other kinds."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OwnInput:
     """A coin of the account, proved: its script was derived again and its amount hashed."""
 
     outpoint: OutPoint
     amount: Satoshi
     script: bytes
-    public_key: bytes
-    "33 bytes, derived here."
-    fingerprint: str
-    "Of the master key."
-    path: tuple[int, ...]
-    "From the master key."
     keychain: int
     index: int
     address: str
-    needs_signature: bool
-    "False when it carries our valid signature already."
+    sighash: int
+    "What our signatures of it cover: everything, written as ALL or, for taproot, DEFAULT."
+    to_make: tuple[SignatureToMake, ...]
+    "Signatures of ours that it lacks."
+    is_finished: bool
+    "It carries its final witness."
+
+    @property
+    def needs_signature(self) -> bool:
+        """Whether we have something to sign."""
+        return bool(self.to_make)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -36,6 +36,11 @@ class ExtendedKey:
         return int.from_bytes(self.raw[9:13], "big")
 
     @property
+    def chain_code(self) -> bytes:
+        """32 bytes."""
+        return self.raw[13:45]
+
+    @property
     def public_key(self) -> bytes:
         """33 bytes, compressed. Not checked to be a point on the curve."""
         return self.raw[45:]

@@ -253,7 +253,7 @@ class BitcoinApp:
             on_approved()
             key = await self._session_key()
             if key is not None:
-                return self._sign_reviewed(psbt, review, key)
+                return self._sign_reviewed(psbt, review, account, key)
             verdict = Verdict.ASK  # the session is over
         decision = await self._confirm_payment(review, account)
         if decision.approved and verdict is Verdict.ASK_TWICE:
@@ -264,14 +264,16 @@ class BitcoinApp:
         on_approved()
         await self._guard.confirmed(payment)
         key = await self._take_key(decision.confirmation, review.digest)
-        return self._sign_reviewed(psbt, review, key)
+        return self._sign_reviewed(psbt, review, account, key)
 
-    def _sign_reviewed(self, psbt: bytes, review: Review, key: security.AccountKey) -> bytes:
+    def _sign_reviewed(
+        self, psbt: bytes, review: Review, account: Account, key: security.AccountKey
+    ) -> bytes:
         from primegap.bitcoin.keys import AccountSigner
         from primegap.bitcoin.sign import sign_psbt
 
         with AccountSigner.from_private_key(key.key, self._network) as signer:
-            return sign_psbt(psbt, review, review.digest, signer)
+            return sign_psbt(psbt, review, review.digest, account, signer)
 
     def _key_choice(self) -> security.KeyChoice:
         return security.KeyChoice(self._network.value, ACCOUNT)
