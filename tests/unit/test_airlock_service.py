@@ -29,7 +29,8 @@ CALLER = Caller(b"A" * 16, 1, Trust.INSTALLED_APP)
 @pytest.mark.guarantee("F-4", tried="the access of every message of the card")
 def test_every_message_of_the_card_is_granted_by_the_person() -> None:
     access = dict(builtin_table().manifests["airlock"].access["os/airlock"])
-    assert access.pop("LendCard").approval.value == "notUserGrantable"
+    for ours in ("LendCard", "ReadBundle"):
+        assert access.pop(ours).approval.value == "notUserGrantable"
     assert {rule.approval.value for rule in access.values()} == {"grantOnFirstUse"}
     assert {rule.group for rule in access.values()} == {"file-system.airlock-files"}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 from pathlib import Path
 from typing import Any, Final
@@ -12,6 +13,8 @@ from tests.bundle_kit import publisher, signed_bundle
 from tests.trust_bench import Bench, bench, quick_hand, quick_pin
 
 from primegap.files import StorageError
+from primegap.keyos.airlock.fat import Card
+from primegap.keyos.airlock.service import IMAGE
 from primegap.keyos.api import security, storage, ui
 from primegap.keyos.app_manager.policy import judge_install
 from primegap.keyos.app_manager.registry import Registry, role_of
@@ -126,6 +129,46 @@ async def test_from_offer_to_removal(tmp_path: Path) -> None:
         assert await refused(one, "remove", b"hello") == "app-not-installed"
         # The person knows the publisher already, and is asked about the app alone.
         await install(one, HELLO, "install-app")
+
+
+@pytest.mark.guarantee("A-5", "A-9", tried="bundles on the card, good, altered, empty, declined")
+async def test_an_app_from_the_card_is_judged_as_from_anywhere(tmp_path: Path) -> None:
+    """Chosen on the trusted screen, without developer mode; nothing of it is taken on trust."""
+    image = tmp_path / "airlock" / IMAGE
+    altered = bytearray(HELLO)
+    altered[-40] ^= 1
+    async with device(tmp_path) as one:
+        await one.set_up()
+        while not image.exists():
+            await asyncio.sleep(0.01)
+        fd = os.open(image, os.O_RDWR)
+        card = Card(fd)
+        card.write("a-altered.app", bytes(altered))
+        card.write("b-hello.app", HELLO)
+        card.write("c-empty.app", b"")
+        card.write("d-note.txt", b"app")
+        os.close(fd)
+        await tile(one, "security")
+        await one.press("card")
+        for entry in ("entry:0", "entry:2"):
+            await one.press(entry, "install")
+            told = await one.wait("message")
+            assert "It was not installed" in str(told)
+            await one.press("ok")
+        await one.press("entry:3")
+        await one.wait("card-entry")
+        assert one.panel.target("install") is None
+        await one.press("back", "entry:1", "install")
+        await one.wait("accept-publisher")
+        await one.press("reject")
+        await one.press("ok")
+        assert ROLE not in one.table.manifests
+        await one.press("entry:1", "install")
+        await one.approve("accept-publisher")
+        await one.approve("install-app")
+        await one.press("ok", "back", "back")
+        await tile(one, f"app:{ROLE}")
+        assert (await one.wait("hello"))["app"] == "Hello"
 
 
 async def asking(process: Process) -> None:

@@ -37,7 +37,7 @@ from primegap.keyos.airlock.volume import SECTOR, read_geometry
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-MAX_FILE_BYTES: Final = 4 << 20  # read or written at once
+MAX_FILE_BYTES: Final = 8 << 20  # read or written at once: the largest app
 MAX_ENTRIES: Final = 4096  # of one folder that are looked at
 MAX_DEPTH: Final = 8
 MAX_FOLDERS: Final = 4096  # looked at when lost clusters are searched

@@ -61,6 +61,7 @@ class AirlockService:
         process.handle(api.GetCard, self._state)
         process.handle(api.ListFolder, self._list)
         process.handle(api.ReadCardFile, self._read)
+        process.handle(api.ReadBundle, self._read_bundle)
         process.handle(api.WriteCardFile, self._write)
         process.handle(api.RemoveCardFile, self._remove)
         process.handle(api.MakeFolder, self._make_folder)
@@ -118,6 +119,9 @@ class AirlockService:
         if len(data) > MAX_FILE_BYTES:
             raise RequestError(Status.TOO_LARGE, "the file is too large")
         return api.CardFile(data)
+
+    async def _read_bundle(self, caller: Caller, request: api.ReadBundle) -> Message:
+        return api.CardFile(await self._with_card(lambda card: card.read(request.path)))
 
     async def _write(self, caller: Caller, request: api.WriteCardFile) -> Message:
         if len(request.data) > MAX_FILE_BYTES:

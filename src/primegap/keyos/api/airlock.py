@@ -7,11 +7,12 @@ contents are untrusted.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from primegap.keyos.messages import Message, Request
 
 SERVER = "os/airlock"
+MAX_BUNDLE_REPLY: Final = (8 << 20) + 4096  # the largest app, and what stands around it
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,5 +136,18 @@ class MakeFolder(Request):
     server: ClassVar[str] = SERVER
     message_id: ClassVar[int] = 6
     repeats: ClassVar[bool] = True
+
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReadBundle(Request):
+    """Read a file of at most 8 MiB whole: for the app manager, which verifies what it gets."""
+
+    server: ClassVar[str] = SERVER
+    message_id: ClassVar[int] = 8
+    reply: ClassVar[type[Message]] = CardFile
+    repeats: ClassVar[bool] = True
+    max_bytes: ClassVar[int] = MAX_BUNDLE_REPLY
 
     path: str

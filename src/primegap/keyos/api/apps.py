@@ -121,3 +121,17 @@ class RemovePublisher(Request):
     message_id: ClassVar[int] = 6
 
     fingerprint: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class InstallFromCard(Request):
+    """Verify a bundle on the microSD card and install it, as from anywhere; the person is asked.
+
+    Developer mode is not needed: whoever asks has chosen the file on the trusted screen.
+    """
+
+    server: ClassVar[str] = SERVER
+    message_id: ClassVar[int] = 7
+
+    path: str
+    "On the card."

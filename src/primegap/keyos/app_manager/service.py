@@ -13,7 +13,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from primegap.files import StorageError
-from primegap.keyos.api import apps, core, permissions, security, storage, ui
+from primegap.keyos.api import airlock, apps, core, permissions, security, storage, ui
 from primegap.keyos.app_manager import screens
 from primegap.keyos.app_manager.admission import admission
 from primegap.keyos.app_manager.door import Door
@@ -74,6 +74,7 @@ class AppManager:
         process.handle(apps.SetDeveloper, self._set_developer)
         process.handle(apps.ListPublishers, self._list_publishers)
         process.handle(apps.RemovePublisher, self._remove_publisher)
+        process.handle(apps.InstallFromCard, self._install_from_card)
 
     async def run(self) -> None:
         """Read what is stored as soon as the device is unlocked, then serve."""
@@ -185,6 +186,13 @@ class AppManager:
         finally:
             self._asking = False
         return plan.app
+
+    async def _install_from_card(self, caller: Caller, request: apps.InstallFromCard) -> Message:
+        await self._ready.wait()
+        found = await self._process.call(airlock.ReadBundle(request.path), airlock.CardFile)
+        with _answered():
+            await self.install(found.data)
+        return Empty()
 
     async def _judge(self, bundle: Bundle) -> Plan:
         others = [

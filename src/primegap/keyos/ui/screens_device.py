@@ -41,6 +41,8 @@ SHOW_WORDS: Final = "show-words"
 AUTO_LOCK: Final = "auto-lock"
 CARD: Final = "card"
 LEND: Final = "lend"
+INSTALL: Final = "install"
+APP_FILE: Final = ".app"
 TAKE_BACK: Final = "take-back"
 ENTRY: Final = "entry:"
 FACTS: Final = "device-facts"
@@ -177,6 +179,30 @@ def card_entry(entry: CardEntry) -> Screen:
             Button(REMOVE, "Hold to remove", style=ButtonStyle.DANGER, hold_ms=HOLD_MS),
         ),
         confirm=True,
+    )
+
+
+def is_app(entry: CardEntry) -> bool:
+    """Whether a file says that it is an app; what it is, the app manager judges."""
+    return not entry.folder and entry.name.lower().endswith(APP_FILE)
+
+
+def card_app(entry: CardEntry) -> Screen:
+    """A file that says it is an app: to be installed or removed."""
+    return Screen(
+        id="card-app",
+        title="App on the card",
+        items=(
+            Row("Name", untrusted(entry.name)),
+            Row("Size", size_text(entry.size)),
+            ChoiceList(
+                (
+                    Choice(INSTALL, "Install", "After all checks"),
+                    Choice(REMOVE, "Remove", "From the card"),
+                )
+            ),
+        ),
+        buttons=(back(),),
     )
 
 

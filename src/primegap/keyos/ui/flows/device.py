@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from primegap.files import StorageError
-from primegap.keyos.api import airlock, core, security, storage
+from primegap.keyos.api import airlock, apps, core, security, storage
 from primegap.keyos.errors import KeyosError, RequestError
 from primegap.keyos.ui import screens, screens_device
 from primegap.keyos.ui.flows.context import Context, reason, tries_left, vault_reason
@@ -96,10 +96,29 @@ async def browse_card(ui: Context) -> None:
             path.pop()
             continue
         entry = content.entries[int(choice.removeprefix(screens_device.ENTRY))]
-        if entry.folder and (await _holds_something(ui, [*path, entry.name])):
+        full = "/".join([*path, entry.name])
+        if entry.folder and (await _holds_something(ui, full)):
             path.append(entry.name)
-        elif await ui.press(screens_device.card_entry(entry)) == screens.REMOVE:
-            await ui.process.call(airlock.RemoveCardFile("/".join([*path, entry.name])))
+            continue
+        action = screens.REMOVE
+        if screens_device.is_app(entry):
+            action = await ui.press(screens_device.card_app(entry))
+        if action == screens_device.INSTALL:
+            await install_from_card(ui, full)
+        elif action == screens.REMOVE and (
+            await ui.press(screens_device.card_entry(entry)) == screens.REMOVE
+        ):
+            await ui.process.call(airlock.RemoveCardFile(full))
+
+
+async def install_from_card(ui: Context, path: str) -> None:
+    """Have a file verified and installed; the app manager asks, and says why if it does not."""
+    try:
+        await ui.process.call(apps.InstallFromCard(path))
+    except KeyosError as error:
+        await ui.tell("It was not installed", reason(error))
+    else:
+        await ui.tell("The app is installed", "It stands on the home screen.", good=True)
 
 
 async def lend_card(ui: Context) -> None:
@@ -111,8 +130,8 @@ async def lend_card(ui: Context) -> None:
     await ui.process.call(airlock.LendCard(lent=True))
 
 
-async def _holds_something(ui: Context, path: list[str]) -> bool:
-    content = await ui.process.call(airlock.ListFolder("/".join(path)), airlock.FolderContent)
+async def _holds_something(ui: Context, path: str) -> bool:
+    content = await ui.process.call(airlock.ListFolder(path), airlock.FolderContent)
     return bool(content.entries)
 
 
