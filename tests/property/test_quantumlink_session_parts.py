@@ -142,9 +142,9 @@ def test_every_number_is_told_and_none_that_did_not_come(
         tracker.note(seq)
         choice = tracker.peek(budgets[i % len(budgets)])
         if choice is not None and i % 3:
-            tracker.commit(choice)
+            tracker.commit(choice, 0.0)
             told |= {n for low, high in choice.ranges for n in range(low, high + 1)}
     while (choice := tracker.peek(10)) is not None:
-        tracker.commit(choice)
+        tracker.commit(choice, 0.0)
         told |= {n for low, high in choice.ranges for n in range(low, high + 1)}
     assert told == set(seqs)

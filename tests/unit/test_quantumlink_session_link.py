@@ -683,11 +683,50 @@ def test_a_replayed_record_changes_nothing() -> None:
     replayed = pair.a.sent[-1]
     assert is_session_record(replayed)
     before = pair.b.engine.next_timeout_s()
-    pair.advance(1.0)
+    pair.advance(0.5)
     assert pair.inject(pair.b, replayed) is False
     assert pair.b.engine.next_timeout_s() == before
     pair.advance(1.0)
     assert pair.b.events == []
+
+
+def test_a_duplicate_is_acknowledged_again_at_a_limited_rate() -> None:  # session 11, #2
+    pair = LinkPair()
+    pair.connect()
+    pair.a.engine.queue_ping()
+    pair.settle()
+    replayed = pair.a.sent[-1]
+    quiet_from = len(pair.b.sent)
+    silence_ends_s = pair.now_s + 30.0
+    for _ in range(500):  # five seconds of a hundred duplicates each
+        pair.advance(0.01)
+        pair.inject(pair.b, replayed)
+    pair.settle()
+    repeated = len(pair.b.sent) - quiet_from
+    assert 4 <= repeated <= 6
+    assert pair.a.errors == []
+    pair.fate = lambda sender, record: ()
+    while not pair.b.events_of(SessionClosed):
+        pair.advance(0.5)
+        pair.inject(pair.b, replayed)
+    assert pair.now_s < silence_ends_s + 0.6  # no sign of life
+
+
+def test_an_ack_that_was_confirmed_is_not_repeated() -> None:
+    pair = LinkPair()
+    pair.connect()
+    stream_id = pair.a.engine.open_stream(b"h")
+    pair.a.engine.write(stream_id, b"x")
+    pair.pump(pair.a)
+    asked = pair.a.sent[-1]
+    pair.advance(0.011)
+    pair.b.engine.write(stream_id, b"y")  # the ACK rides on it, and is confirmed with it
+    pair.settle()
+    before = len(pair.b.sent)
+    pair.advance(5.0)
+    pair.inject(pair.b, asked)
+    pair.settle()
+    assert len(pair.b.sent) == before
 
 
 @pytest.mark.scenario("session", 72)

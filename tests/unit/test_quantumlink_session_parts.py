@@ -164,7 +164,7 @@ def told(tracker: AckTracker, budget: int = 1000) -> tuple[tuple[int, int], ...]
     choice = tracker.peek(budget)
     if choice is None:
         return ()
-    tracker.commit(choice)
+    tracker.commit(choice, 0.0)
     return choice.ranges
 
 

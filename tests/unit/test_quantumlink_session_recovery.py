@@ -350,7 +350,7 @@ def test_many_bytes_are_acknowledged_at_once() -> None:
     assert tracker.due_s == 1.001
     choice = tracker.peek(100)
     assert choice is not None
-    tracker.commit(choice)
+    tracker.commit(choice, 0.0)
     tracker.note(2)
     tracker.schedule(1.002, 1)
     assert tracker.due_s == pytest.approx(1.022)

@@ -20,6 +20,12 @@ ACK_EVERY_BYTES: Final = 16_384
 a fast path never waits for a timer. Bluetooth takes 95 ms for them, so there the delay decides."""
 
 
+REPEAT_INTERVAL_S: Final = 1.0
+"""Least time between an ACK and its repetition for a duplicate (session 11, #2): by then an honest
+sender would have given the record up. A duplicate proves nothing, anybody on the air can play it
+again, and it must not make us transmit more than a packet a second."""
+
+
 class AckChoice(NamedTuple):
     """Ranges for one ACK."""
 
@@ -37,7 +43,15 @@ class AckTracker:
         delay_s: longest time a record that asks for an acknowledgement waits for it.
     """
 
-    __slots__ = ("_delay_s", "_due_s", "_fresh", "_range_limit", "_told", "_unanswered")
+    __slots__ = (
+        "_delay_s",
+        "_due_s",
+        "_fresh",
+        "_range_limit",
+        "_repeat_from_s",
+        "_told",
+        "_unanswered",
+    )
 
     def __init__(self, range_limit: int, delay_s: float) -> None:
         self._range_limit = range_limit
@@ -46,6 +60,7 @@ class AckTracker:
         self._told = RangeSet()
         self._due_s: float | None = None
         self._unanswered = 0  # bytes of records that asked for an ACK since the last one
+        self._repeat_from_s = 0.0  # when a duplicate may first ask for an ACK again
 
     @property
     def due_s(self) -> float | None:
@@ -97,8 +112,22 @@ class AckTracker:
         news = fit_ack_ranges(_descending(fresh), budget)
         return AckChoice(news, news) if news else None
 
-    def commit(self, choice: AckChoice) -> None:
+    def repeat(self, seq: int, now_s: float) -> None:
+        """A record came again: tell its number once more, if the last ACK is long ago.
+
+        Only a number that was told and whose ACK nobody has confirmed counts.
+        """
+        if seq not in self._told or now_s < self._repeat_from_s:
+            return
+        self._repeat_from_s = now_s + REPEAT_INTERVAL_S
+        self._told.remove(seq, seq + 1)
+        self._fresh.add(seq, seq + 1)
+        self._bound_fresh()
+        self.schedule(now_s)
+
+    def commit(self, choice: AckChoice, now_s: float) -> None:
         """Count a choice as told; the request is met when no news is left."""
+        self._repeat_from_s = now_s + REPEAT_INTERVAL_S
         fresh, told = self._fresh, self._told
         for low, high in choice.news:
             fresh.remove(low, high + 1)

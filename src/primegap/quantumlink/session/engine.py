@@ -259,6 +259,8 @@ class LinkEngine:
         opened = self._sessions.open_record(record)
         if opened is None:
             self._trace("record-replayed", now_s=now_s, seq=record.seq)
+            if self._sessions.current is not None:
+                self._sessions.current.note_replay(record.seq, now_s)
             return False
         session, body = opened
         if session is not self._sessions.current:

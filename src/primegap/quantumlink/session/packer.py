@@ -26,13 +26,13 @@ PackedRecord = tuple[bytes, RecordContent]
 "The body of a record and what it holds."
 
 
-def pack_ack(seq: int, max_size: int, acks: AckTracker) -> PackedRecord | None:
+def pack_ack(seq: int, max_size: int, acks: AckTracker, now_s: float) -> PackedRecord | None:
     """Pack a record with an ACK and nothing else, or None when no range fits."""
     builder = BodyBuilder(seq, max_size)
     choice = _add_ack(builder, acks)
     if choice is None:
         return None
-    acks.commit(choice)
+    acks.commit(choice, now_s)
     return builder.body(), RecordContent(choice.ranges, choice.news)
 
 
@@ -59,7 +59,7 @@ def pack_record(
         choice = _add_ack(builder, acks)
         content = _fill(builder, choice, ping=ping, streams=streams, now_s=now_s)
         if choice is not None and (content.is_tracked or ack_is_due):
-            acks.commit(choice)
+            acks.commit(choice, now_s)
             return builder.body(), content
         if content.is_tracked:
             return builder.body(), content

@@ -108,6 +108,14 @@ class Session:
             return None
         return self._opener.open(record)
 
+    def note_replay(self, seq: int, now_s: float) -> None:
+        """A record with a number that was accepted came again; it may be anybody's.
+
+        Our ACK of it may have been lost, so it is told again, at a limited rate. Nothing else
+        changes; above all it is no sign of life.
+        """
+        self._acks.repeat(seq, now_s)
+
     def receive(self, seq: int, body: bytes, now_s: float) -> Close | Unpair | None:
         """Process a record that was opened; return how the session ends, if it does.
 
@@ -206,7 +214,7 @@ class Session:
                 now_s=now_s,
             )
         elif ack_is_due:
-            packed = pack_ack(seq, max_size, self._acks)
+            packed = pack_ack(seq, max_size, self._acks, now_s)
         if packed is None and ack_is_due:
             self._acks.give_up()
         return packed
