@@ -14,6 +14,7 @@ from bumble.transport import open_transport
 from primegap.radio.air import AirServer
 from primegap.radio.chip_memory import ChipMemory
 from primegap.radio.chip_process import make_identity, run_chip
+from primegap.radio.faults import Faults
 from primegap.radio.firmware import TEST_SIGNERS, bundled_image
 from primegap.radio.messages import (
     AnyMessage,
@@ -61,9 +62,11 @@ class Desk:
 
 
 @contextlib.asynccontextmanager
-async def desk(folder: Path, *, overflow_hold_s: float = 0.2) -> AsyncIterator[Desk]:
+async def desk(
+    folder: Path, *, overflow_hold_s: float = 0.2, faults: Faults | None = None
+) -> AsyncIterator[Desk]:
     doors = [str(folder / "device.sock"), str(folder / "companion.sock")]
-    air = AirServer()
+    air = AirServer(faults=faults)
     await air.open(*(f"unix:{door}" for door in doors))
     host, chip_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     host.setblocking(False)

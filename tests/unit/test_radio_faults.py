@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
+from primegap.quantumlink.aio.paced_simulation import CEILING, EXCHANGE_S, FULL_EXCHANGE_S
 from primegap.radio.faults import FaultPlan, Faults, is_data
+from primegap.radio.pace import Pace, Way
 
 WRITE = bytes.fromhex("08000400521000") + b"value"
 NOTIFICATION = bytes.fromhex("080004001b1200") + b"value"
@@ -62,3 +66,46 @@ def test_a_seed_repeats_its_plan_and_directions_differ() -> None:
     assert run(faults) != run(Faults(drop=0.3, duplicate=0.3, reorder=0.3, corrupt=0.3, seed=5))
     other = FaultPlan(faults, direction="to-peripheral")
     assert run(faults) != [one for number in range(200) for one in other.pass_on(pdu(number))]
+
+
+def test_jitter_is_drawn_for_each_packet_and_repeats_with_its_seed() -> None:
+    faults = Faults(delay_s=0.1, jitter_s=0.05, seed=3)
+    plans = [FaultPlan(faults, direction="to-central") for _ in range(2)]
+    drawn = [[plan.delay_s() for _ in range(50)] for plan in plans]
+    assert drawn[0] == drawn[1]
+    assert len(set(drawn[0])) == 50
+    assert all(0.1 <= delay_s <= 0.15 for delay_s in drawn[0])
+    assert faults.is_timed
+    assert not Faults(drop=0.5).is_timed
+
+
+# --- the pace ------------------------------------------------------------------------------------
+
+WHOLE = 244 + 7
+
+
+def test_a_paced_air_carries_what_bluetooth_does() -> None:
+    pace = Pace(0.030)
+    ends = [pace.passes_at_s(Way.TO_CENTRAL, WHOLE, 0.001) for _ in range(500)]
+    assert ends[0] == pytest.approx(0.030 + EXCHANGE_S)  # the next event
+    assert ends == sorted(ends)
+    assert 244 * 499 / (ends[-1] - ends[0]) == pytest.approx(CEILING)
+
+
+def test_both_ways_share_the_exchanges() -> None:
+    pace = Pace(0.030)
+    ends: dict[Way, list[float]] = {way: [] for way in Way}
+    for _ in range(100):
+        for way in Way:
+            ends[way].append(pace.passes_at_s(way, WHOLE, 0.0))
+    for way in Way:
+        assert (ends[way][-1] - ends[way][0]) / 99 == pytest.approx(FULL_EXCHANGE_S, rel=0.02)
+
+
+def test_a_short_packet_takes_less_and_a_new_event_is_waited_for() -> None:
+    pace = Pace(0.030)
+    first_s = pace.passes_at_s(Way.TO_PERIPHERAL, WHOLE, 0.0)
+    assert pace.passes_at_s(Way.TO_PERIPHERAL, 7 + 20, first_s) == pytest.approx(
+        first_s + EXCHANGE_S - 224 * 4e-6
+    )
+    assert pace.passes_at_s(Way.TO_PERIPHERAL, WHOLE, 0.050) == pytest.approx(0.060 + EXCHANGE_S)

@@ -10,13 +10,18 @@ from bumble import att, controller, core, hci, link
 from bumble.pairing import PairingConfig
 from tests.radio_desk import ADDRESS, IDENTITY, desk
 
+from primegap.quantumlink.aio.paced_simulation import EXCHANGE_S
 from primegap.radio import gatt, nus
 from primegap.radio.air_controller import AirController
 from primegap.radio.chip import ChipApplication
+from primegap.radio.faults import Faults
 from primegap.radio.gatt import GattServer
 from primegap.radio.messages import (
     Plain,
     ReceivedData,
+    SendData,
+    SendDataResponse,
+    SendResult,
     Status,
     encode_message,
 )
@@ -130,6 +135,24 @@ async def test_a_held_packet_is_dropped_when_its_time_is_over(tmp_path: Path) ->
         for number in range(16):
             assert await it.ask(Plain.GET_RECEIVED_DATA) == ReceivedData(bytes([number]))
         assert await it.ask(Plain.GET_RECEIVED_DATA) is Plain.NO_RECEIVED_DATA
+
+
+async def test_a_paced_air_is_no_faster_than_bluetooth_and_keeps_the_order(tmp_path: Path) -> None:
+    faults = Faults(interval_s=0.015, jitter_s=0.02, seed=1)
+    async with desk(tmp_path, faults=faults) as it:
+        _, peer = await it.connect()
+        await peer.request_mtu(247)
+        uart = next(one for one in peer.services if str(one.uuid) == nus.SERVICE_UUID)
+        values: asyncio.Queue[bytes] = asyncio.Queue()
+        await uart.characteristics[1].subscribe(values.put_nowait)
+        packets = [bytes([number]) * 244 for number in range(40)]
+        loop = asyncio.get_running_loop()
+        started_s = loop.time()
+        for packet in packets:
+            while await it.ask(SendData(packet)) != SendDataResponse(SendResult.SENT):
+                await asyncio.sleep(0.001)
+        assert [await values.get() for _ in packets] == packets
+        assert loop.time() - started_s >= 39 * EXCHANGE_S
 
 
 async def test_on_adapters_with_extended_advertising_legacy_packets_are_advertised() -> None:

@@ -25,11 +25,15 @@ from primegap.radio.h4 import ACL, ACL_HEADER_BYTES, COMMAND, acl_handle
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from primegap.radio.pace import Pace
+
 ACL_PACKETS: Final = 12
 "Packets that a host may have under way in its controller, as common adapters allow."
 MAX_QUEUED_PACKETS: Final = 256
 "Packets kept for a host that does not take them; a controller's memory is finite, too."
 RSSI_DBM: Final = -50
+TICK_S: Final = 1e-6
+"Least time between two arrivals."
 REORDER_WAIT_S: Final = 0.05
 "A packet that should be overtaken arrives after this time when nothing overtakes it."
 
@@ -77,7 +81,9 @@ class _Route:
         self.receiver = receiver
         self.handle = handle
         "Connection handle at the receiver."
+        self.way = name
         self.plan = None if faults.none else FaultPlan(faults, direction=name)
+        self.last_arrival_s = 0.0
         self.overtake_timer: asyncio.TimerHandle | None = None
         self.partial = b""
 
@@ -89,11 +95,31 @@ class Air(link.LocalLink):  # type: ignore[misc]
         super().__init__()
         self.faults = faults or Faults()
         self.data_packets = 0
+        self._paces: dict[frozenset[bytes], Pace] = {}
 
     def count_data_packet(self) -> bool:
         """Count a data packet; say whether the connection is to be cut now."""
         self.data_packets += 1
         return self.data_packets == self.faults.disconnect_after
+
+    def passes_at_s(self, addresses: frozenset[bytes], way: str, size: int, now_s: float) -> float:
+        """Return when a packet of a connection has passed the air; now, if it is not paced.
+
+        Args:
+            addresses: both ends.
+            way: "to-central" or "to-peripheral".
+            size: its bytes.
+            now_s: time.
+        """
+        if not self.faults.interval_s:
+            return now_s
+        from primegap.radio.pace import Pace, Way
+
+        pace = self._paces.get(addresses)
+        if pace is None:
+            self._paces = {addresses: Pace(self.faults.interval_s)}  # a chip has one connection
+            pace = self._paces[addresses]
+        return pace.passes_at_s(Way(way), size, now_s)
 
 
 class AirController(bumble_controller.Controller):  # type: ignore[misc]
@@ -225,17 +251,28 @@ class AirController(bumble_controller.Controller):  # type: ignore[misc]
             route.overtake_timer = None
         arriving = route.plan.pass_on(pdu)
         loop = asyncio.get_running_loop()
+        passed_s = self._passes_at_s(handle, route, pdu, loop.time())
         if not arriving:
-            self._complete(handle)
-            route.overtake_timer = loop.call_later(REORDER_WAIT_S, self._deliver_kept, route)
+            loop.call_at(passed_s, self._complete, handle)
+            route.overtake_timer = loop.call_at(
+                passed_s + REORDER_WAIT_S, self._deliver_kept, route
+            )
         for number, one in enumerate(arriving):
             done = (lambda: self._complete(handle)) if number == 0 else None
-            if faults.delay_s:
-                loop.call_later(faults.delay_s, route.receiver.deliver, route.handle, one, done)
-            else:
+            if not faults.is_timed:
                 route.receiver.deliver(route.handle, one, done)
+                continue
+            # Timers that are due at one moment run in any order; packets must not.
+            arrival_s = max(passed_s + route.plan.delay_s(), route.last_arrival_s + TICK_S)
+            route.last_arrival_s = arrival_s
+            loop.call_at(arrival_s, route.receiver.deliver, route.handle, one, done)
         if self._air.count_data_packet():
             self._drop_links()
+
+    def _passes_at_s(self, handle: int, route: _Route, pdu: bytes, now_s: float) -> float:
+        connection = self.find_le_connection_by_handle(handle)
+        addresses = frozenset((bytes(connection.self_address), bytes(connection.peer_address)))
+        return self._air.passes_at_s(addresses, route.way, len(pdu), now_s)
 
     def _deliver_kept(self, route: _Route) -> None:
         assert route.plan is not None

@@ -29,6 +29,11 @@ class Faults:
     "Probability that one bit of a packet's value is wrong."
     delay_s: float = 0.0
     "Time that every packet spends in the air."
+    jitter_s: float = 0.0
+    "Most time that a packet spends beyond that, each as long as it happens; none overtakes."
+    interval_s: float = 0.0
+    """Connection interval of an air that is paced as real Bluetooth on the 2M PHY (`pace`); 0 for
+    one that is as fast as the machine."""
     disconnect_after: int = 0
     "Cut the connection after this many data packets, both directions together; 0 never."
     seed: int = 0
@@ -38,6 +43,11 @@ class Faults:
     def none(self) -> bool:
         """Whether the air is perfect."""
         return self == Faults(seed=self.seed)
+
+    @property
+    def is_timed(self) -> bool:
+        """Whether packets take time."""
+        return bool(self.delay_s or self.jitter_s or self.interval_s)
 
 
 def is_data(pdu: bytes) -> bool:
@@ -56,6 +66,7 @@ class FaultPlan:
         """Make a plan of its own for a direction; the same seed gives the same plan."""
         self._faults = faults
         self._random = random.Random(f"{faults.seed}/{direction}")  # noqa: S311 - tests repeat it
+        self._jitter = random.Random(f"{faults.seed}/{direction}/jitter")  # noqa: S311
         self._kept: bytes | None = None
 
     def pass_on(self, pdu: bytes) -> list[bytes]:
@@ -69,6 +80,10 @@ class FaultPlan:
         if arriving and kept is None and chance() < faults.reorder:
             self._kept = arriving.pop()
         return arriving if kept is None else [*arriving, kept]
+
+    def delay_s(self) -> float:
+        """Return the time that the next packet spends in the air."""
+        return self._faults.delay_s + self._jitter.random() * self._faults.jitter_s
 
     def take_kept(self) -> list[bytes]:
         """Return a packet that waits to be overtaken, when nothing else comes."""
