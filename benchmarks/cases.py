@@ -11,6 +11,7 @@ from benchmarks.link_air import emulated, paced
 from benchmarks.link_cost import record_cost
 from benchmarks.link_goodput import goodput
 from benchmarks.link_setup import handshakes, memory
+from benchmarks.signing import against_bdk, against_embit, growth
 from benchmarks.strangers import flood
 from benchmarks.system import app_launch, demo_steps, device_start
 
@@ -37,5 +38,8 @@ CASES: dict[str, Callable[[], list[Figure]]] = {
     "ur-seconds": end_to_end,
     "qr-read": qr_read,
     "sealed-call-vs-socketpair": sealed_call,
+    "sign-vs-embit": against_embit,
+    "sign-vs-bdk": against_bdk,
+    "sign-growth": growth,
     "demo": demo_steps,
 }

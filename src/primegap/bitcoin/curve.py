@@ -51,11 +51,9 @@ def add_to_public_key(public_key: bytes, scalar: bytes) -> bytes | None:
 
 def add_to_secret(secret: bytes, scalar: bytes) -> bytes | None:
     """Return the sum of two numbers of the curve's order, 32 bytes; None when it is none."""
-    try:
-        result: bytes = PrivateKey(secret).add(scalar).secret
-    except ValueError:
-        return None
-    return result
+    other = int.from_bytes(scalar, "big")
+    total = (int.from_bytes(secret, "big") + other) % _CURVE_ORDER
+    return total.to_bytes(_HALF, "big") if total and other < _CURVE_ORDER else None
 
 
 def public_key_of(secret: bytes) -> bytes:

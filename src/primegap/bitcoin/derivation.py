@@ -102,6 +102,7 @@ def child_public_key(public_key: bytes, chain_code: bytes, step: int) -> tuple[b
     return child, mac[32:]
 
 
+@lru_cache(maxsize=4096)
 def address_of_script(script: bytes, network: Network) -> str | None:
     """Return the address of an output script, or None when it has none."""
     try:

@@ -109,6 +109,13 @@ class AccountNetworkError(AccountFormatError):
     hint = "This account belongs to another bitcoin network."
 
 
+class RegistrationError(AccountFormatError):
+    """The stored record of a wallet was changed, or was written with another seed."""
+
+    code = "account-registration"
+    hint = "The stored wallet was changed or belongs to another seed. Register it again."
+
+
 class PrivateKeyRefusedError(AccountFormatError):
     """A private key where only public ones belong."""
 

@@ -154,7 +154,7 @@ class AccountSigner:
     def __init__(self, secret: bytes, chain_code: bytes, key: AccountKey) -> None:
         """Use `from_private_key` or `from_entropy` instead."""
         self._secret: tuple[bytes, bytes] | None = (secret, chain_code)
-        self._chains: dict[int, tuple[bytes, bytes]] = {}
+        self._chains: dict[int, tuple[bytes, bytes, bytes]] = {}
         self._key = key
 
     @classmethod
@@ -218,7 +218,9 @@ class AccountSigner:
         if self._secret is None:
             raise LocalError("the signer was closed")
         if chain not in self._chains:
-            self._chains[chain] = _child_secret(*self._secret, chain)
+            secret, chain_code = self._secret
+            below = _child_secret(secret, chain_code, public_key_of(secret), chain)
+            self._chains[chain] = (*below, public_key_of(below[0]))
         return _child_secret(*self._chains[chain], index)[0]
 
     def close(self) -> None:
@@ -239,9 +241,11 @@ class AccountSigner:
         raise TypeError("secrets are never serialised")
 
 
-def _child_secret(secret: bytes, chain_code: bytes, step: int) -> tuple[bytes, bytes]:
+def _child_secret(
+    secret: bytes, chain_code: bytes, public_key: bytes, step: int
+) -> tuple[bytes, bytes]:
     """Return secret and chain code one unhardened step below (BIP-32)."""
-    mac = hmac.digest(chain_code, public_key_of(secret) + step.to_bytes(4, "big"), "sha512")
+    mac = hmac.digest(chain_code, public_key + step.to_bytes(4, "big"), "sha512")
     child = add_to_secret(secret, mac[:32])
     if child is None:
         raise LocalError("this key has no child at this index")

@@ -234,7 +234,7 @@ def _own_input(
         script=coin.script,
         keychain=int(place.keychain),
         index=place.index,
-        address=account.address(place.keychain, place.index),
+        address=address_of_script(coin.script, account.network) or "",
         sighash=spending.sighash,
         to_make=to_make,
         is_finished=is_finished,
