@@ -287,6 +287,26 @@ def _policies() -> Iterator[bytes]:
         yield policy.encode()
 
 
+def _registered_wallets() -> Iterator[bytes]:
+    from primegap.bitcoin.accounts import Account
+    from primegap.bitcoin.keys import key_at
+    from primegap.bitcoin.networks import Network
+    from primegap.bitcoin.registration import write_registration
+    from primegap.bitcoin.wallet_policy import parse_template_untrusted
+
+    path = "m/48'/1'/0'/2'"
+    keys = tuple(key_at(bytes([n]) * 16, Network.REGTEST, path) for n in range(2))
+    for text in (
+        "wsh(sortedmulti(2,@0/**,@1/**))",
+        "tr(@0/**,and_v(v:pk(@1/<2;3>/*),older(10)))",
+    ):
+        account = Account.from_policy(
+            parse_template_untrusted(text), keys, Network.REGTEST, name="Test"
+        )
+        yield write_registration(account, bytes(32))
+        yield text.encode()
+
+
 def seeds(name: str) -> Iterable[bytes]:
     """Return all seeds of a harness that the vectors offer."""
     wire = "quantumlink-v2-wire-vectors"
@@ -337,6 +357,8 @@ def seeds(name: str) -> Iterable[bytes]:
             return _audit_logs()
         case "policies":
             return _policies()
+        case "registered-wallets":
+            return _registered_wallets()
         case "otp-uris":
             return _otp_uris()
         case "app-channels":

@@ -623,3 +623,24 @@ def policies() -> Harness:
             promise(Policy.parse_untrusted(data).encode() == data, "a policy has one form")
 
     return run
+
+
+@harness
+def registered_wallets() -> Harness:
+    """Stored records of registered wallets, and the templates in them."""
+    from primegap.bitcoin.errors import AccountFormatError
+    from primegap.bitcoin.registration import read_registration_untrusted, write_registration
+    from primegap.bitcoin.wallet_policy import parse_template_untrusted
+
+    key = bytes(32)
+
+    def run(data: bytes) -> None:
+        with contextlib.suppress(AccountFormatError):
+            account = read_registration_untrusted(data, key)
+            again = read_registration_untrusted(write_registration(account, key), key)
+            promise(again == account, "a record is read back")
+        with contextlib.suppress(AccountFormatError):
+            template = parse_template_untrusted(data.decode("latin-1"))
+            promise(max(use.key for use in template.uses) < template.key_count, "keys are counted")
+
+    return run
