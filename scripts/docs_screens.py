@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 from scripts.docs_page import cell, publish, summary
 
 from primegap.airgap import DEFAULT_DENSITY
+from primegap.airgap.firmware_file import FirmwareFile
 from primegap.apps.authenticator import screens as authenticator
 from primegap.apps.authenticator.otp import Account as Login
 from primegap.apps.authenticator.otp import OtpKind
@@ -22,6 +23,7 @@ from primegap.apps.bitcoin import screens_limits as limits
 from primegap.apps.settings import screens as settings
 from primegap.bitcoin.accounts import Account, Keychain
 from primegap.bitcoin.amounts import Satoshi
+from primegap.bitcoin.exports.wallets import BY_ID
 from primegap.bitcoin.keys import account_key
 from primegap.bitcoin.networks import Network
 from primegap.bitcoin.policy import Policies, Policy, Scope, Session, SetPolicy, Unattended
@@ -36,10 +38,12 @@ from primegap.keyos.api.security import DeviceFacts
 from primegap.keyos.app_manager import screens as app_manager
 from primegap.keyos.app_manager.policy import Plan
 from primegap.keyos.app_manager.registry import InstalledApp
+from primegap.keyos.card import FoundFile
 from primegap.keyos.core.builtin import builtin_manifests
 from primegap.keyos.manifest import CATALOGUE
 from primegap.keyos.manifest.schema import SWITCHES as SWITCH_NAMES
 from primegap.keyos.ui import screens as system
+from primegap.keyos.ui import screens_card as card
 from primegap.keyos.ui import screens_device as device
 from primegap.keyos.ui.input import MIN_DISPLAY_S
 from primegap.keyos.ui.layout import layout
@@ -102,6 +106,7 @@ SECTIONS: Final[tuple[tuple[str, str, ModuleType, tuple[str, ...]], ...]] = (
         system,
         (
             "home",
+            "core_home",
             "pairing",
             "confirm_pairing",
             "companion",
@@ -131,6 +136,23 @@ SECTIONS: Final[tuple[tuple[str, str, ModuleType, tuple[str, ...]], ...]] = (
             "warn_erase",
             "confirm_erase",
             "facts",
+        ),
+    ),
+    (
+        "Card, backup, and the check of a device",
+        "`back-up` on `pin-and-seed`, `firmware-files` on `security`; at the first start with `restore` or `scan-seed` on "
+        "`seed-length`, and on a device of the model core with `check-device` on `welcome`. "
+        "`file:` is followed by the number of a file in the list, from 0.",
+        card,
+        (
+            "offer_backup",
+            "show_code",
+            "enter_code",
+            "choose_file",
+            "confirm_seed",
+            "scanning",
+            "firmware",
+            "supply_chain_words",
         ),
     ),
     (
@@ -180,7 +202,8 @@ SECTIONS: Final[tuple[tuple[str, str, ModuleType, tuple[str, ...]], ...]] = (
         "Bitcoin app",
         "Opened with `app:bitcoin` on `home`. `share-account` and `review` come when the companion "
         "asks, wherever the person is on the unlocked device; `review` also after a payment was "
-        "scanned, and then `signed-qr`.",
+        "scanned, and then `signed-qr`. `connect` leads by the `choose-…` screens to a code or a "
+        "file, `sign-card` to `choose-payment`.",
         bitcoin,
         (
             "menu",
@@ -191,8 +214,15 @@ SECTIONS: Final[tuple[tuple[str, str, ModuleType, tuple[str, ...]], ...]] = (
             "problem",
             "share_account",
             "review_payment",
-            "signed_qr",
+            "shown_qr",
             "adjust_qr",
+            "saved",
+            "choose_file",
+            "choose_wallet",
+            "single_or_multisig",
+            "choose_kind",
+            "choose_medium",
+            "offer_check",
         ),
     ),
     (
@@ -216,8 +246,8 @@ SECTIONS: Final[tuple[tuple[str, str, ModuleType, tuple[str, ...]], ...]] = (
 )
 
 
-PATTERNS: Final = (settings.GRANT, settings.OFFSET, authenticator.ACCOUNT)
-PREFIXES: Final = {settings: "settings.", authenticator: "authenticator."}
+PATTERNS: Final = (card.FILE, settings.GRANT, settings.OFFSET, authenticator.ACCOUNT)
+PREFIXES: Final = {card: "card.", settings: "settings.", authenticator: "authenticator."}
 "Before the names of samples, where two apps call a screen the same."
 SWITCHES: Final = tuple(
     SwitchInfo(name, present=True, chosen=True, on=True) for name in SWITCH_NAMES
@@ -237,6 +267,8 @@ def samples() -> dict[str, Screen]:
     address = account.address(Keychain.EXTERNAL, 0)
     quick = Unattended(session_s=3600, max_payment=1, max_total=1)
     held = SetPolicy(account.id, "", Policy(Scope.COMPANION, allowed=(address,), unattended=quick))
+    files = [FoundFile("a.psbt", "a.psbt", 1)]
+    firmware = FirmwareFile("colour", 1, "Jan. 01, 2021", "2.3.7", (0, 1))
     app = InstalledApp(
         app_id=bytes(16),
         sha256=bytes(32),
@@ -258,7 +290,7 @@ def samples() -> dict[str, Screen]:
     )
     publishers = PublisherList((PublisherInfo(bytes(32), "Publisher", 0, 1),))
     return {
-        "welcome": system.welcome(),
+        "welcome": system.welcome(core_model=True),
         "pin_entry": system.pin_entry("Choose a PIN", "At least 6 digits."),
         "unlock": system.unlock(""),
         "seed_length": system.seed_length(),
@@ -300,7 +332,7 @@ def samples() -> dict[str, Screen]:
         "confirm_air_gap_off": device.confirm_air_gap_off(),
         "warn_erase": device.warn_erase(),
         "confirm_erase": device.confirm_erase("00000000"),
-        "facts": device.facts("0.1.0", "00000000", info, FACTS, "Trusted", "0 KiB of 0 apps"),
+        "facts": device.facts("0.1.0", "00000000", info, FACTS, "Trusted", "0 KiB of 0 apps", ""),
         "menu": bitcoin.menu(account),
         "receive": bitcoin.receive(account, address, 0),
         "scanning": bitcoin.scanning("Scan", "Hold the code up.", 0.5),
@@ -309,7 +341,23 @@ def samples() -> dict[str, Screen]:
         "problem": bitcoin.problem("Title", "Text"),
         "share_account": bitcoin.share_account(account, "01234567"),
         "review_payment": bitcoin.review_payment(_review(account), account),
-        "signed_qr": bitcoin.signed_qr("UR:CRYPTO-PSBT/SAMPLE", 2, DEFAULT_DENSITY),
+        "shown_qr": bitcoin.shown_qr("Title", "UR:SAMPLE", 2, DEFAULT_DENSITY, save=True),
+        "saved": bitcoin.saved(["transactions/a-signed-001.psbt"]),
+        "choose_file": bitcoin.choose_file("Title", files),
+        "choose_wallet": bitcoin.choose_wallet(),
+        "single_or_multisig": bitcoin.single_or_multisig("Sparrow"),
+        "choose_kind": bitcoin.choose_kind(BY_ID["electrum"].slots),
+        "choose_medium": bitcoin.choose_medium("Sparrow"),
+        "offer_check": bitcoin.offer_check("Sparrow"),
+        "core_home": system.core_home(),
+        "card.offer_backup": card.offer_backup(),
+        "card.show_code": card.show_code("1234-5678-9012-3456-7890"),
+        "card.enter_code": card.enter_code("Text"),
+        "card.choose_file": card.choose_file("Title", files),
+        "card.confirm_seed": card.confirm_seed("00000000"),
+        "card.scanning": card.scanning("Title", "Text"),
+        "card.firmware": card.firmware([(files[0], firmware)]),
+        "card.supply_chain_words": card.supply_chain_words(["abandon"] * 4),
         "adjust_qr": bitcoin.adjust_qr(DEFAULT_DENSITY, 250),
         "limits": limits.limits(Policies((held,))),
         "policy_details": limits.policy_details(held, 0, None, 0),

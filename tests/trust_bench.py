@@ -23,6 +23,7 @@ import pytest
 from tests.stored_seed import PIN
 from typing_extensions import override
 
+from primegap.device.launcher import TEST_SUPPLY_CHAIN
 from primegap.device.panel.automation import Automation
 from primegap.device.panel.port import DeveloperPort
 from primegap.device.panel.service import offer
@@ -33,6 +34,7 @@ from primegap.keyos.core.order import Runtime
 from primegap.keyos.core.supervisor import Supervisor, Supply
 from primegap.keyos.link.service import LinkService
 from primegap.keyos.manifest import PermissionTable
+from primegap.keyos.manifest.models import PRIME
 from primegap.keyos.process import Process
 from primegap.keyos.sandbox.support import Level, Support
 from primegap.keyos.security import vault as vault_module
@@ -106,6 +108,7 @@ class Bench(Supervisor):
         entries: dict[str, Entry] | None = None,
         development: bool = True,
         network: str = "regtest",
+        model: str = PRIME,
     ) -> None:
         self.journal = Pages()
         self.panel = PanelState()
@@ -121,9 +124,9 @@ class Bench(Supervisor):
             **(entries or {}),
         }
         self._ended: set[Played] = set()
-        config = {"network": network}
+        config = {"network": network, "model": model, "version": "0.1.0"}
         super().__init__(
-            PermissionTable(builtin_manifests()),
+            PermissionTable(builtin_manifests(model)),
             Runtime((), (), ()),
             data=folder,
             development=development,
@@ -131,6 +134,7 @@ class Bench(Supervisor):
             supplies={
                 "ui": Supply(config=config),
                 "bitcoin": Supply(config=config),
+                "security": Supply(config={"supply_chain": TEST_SUPPLY_CHAIN}),
                 "link": Supply(
                     config={
                         "chip_fuses": bytes(32).hex(),

@@ -10,6 +10,7 @@ import pytest
 from primegap.airgap import (
     DEFAULT_DENSITY,
     DENSITIES,
+    Animation,
     CodeReader,
     Container,
     Dialect,
@@ -98,13 +99,13 @@ async def test_one_symbol_has_nothing_to_adjust(memory: Memory) -> None:
     person.frames = 0
     await show_signed(b"psbt\xff\0", plain, memory, person)
     (screen,) = person.shown
-    assert [button.id for button in screen.buttons] == ["done"]
+    assert [button.id for button in screen.buttons] == ["save", "done"]
 
 
 def test_a_payment_too_large_for_the_wish_is_shown_denser() -> None:
     large = PSBT + bytes(100_000)
-    animation, density = fitting(UR, large, DENSITIES[0])
+    animation, density = fitting(lambda d: Animation.answer(UR, large, d), DENSITIES[0])
     assert DENSITIES[0] != density
     assert animation.frames_count <= 1024
     with pytest.raises(TooLargeForQrError):
-        fitting(UR, PSBT + bytes(1_000_000), DENSITIES[0])
+        fitting(lambda d: Animation.answer(UR, PSBT + bytes(1_000_000), d), DENSITIES[0])

@@ -175,7 +175,12 @@ def test_secret_bearing_messages_have_exactly_the_reviewed_holders() -> None:
         "RevealWords": {"ui"},
         "Erase": {"ui"},
         "GetSecurityWords": {"ui"},
-        "GetDeviceFacts": {"ui"},
+        "GetDeviceFacts": {"ui", "bitcoin"},
+        "MakeCardBackup": {"ui"},
+        "RestoreCardBackup": {"ui"},
+        "ImportSeed": {"ui"},
+        "AnswerSupplyChain": {"ui"},
+        "GetWalletKeys": {"bitcoin"},
         "GetStorageKey": {"storage"},
         "GetAppSeed": {
             "app-manager",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from primegap.airgap.bbqr import BbqrEncoding, encode_bbqr
 from primegap.airgap.capacity import MAX_QR_VERSION, alphanumeric_capacity, byte_capacity
 from primegap.airgap.dialect import Container, Dialect, psbt_to_text
-from primegap.airgap.errors import LocalAirgapError
+from primegap.airgap.errors import LocalAirgapError, TooLargeForQrError
 from primegap.airgap.pmofn import encode_pmofn
 from primegap.airgap.ur.encoder import UrEncoder
 from primegap.airgap.ur.legacy import encode_legacy_ur
@@ -41,6 +41,17 @@ class Animation:
             TooLargeForQrError: more symbols than a person can wait for.
         """
         return cls(UrEncoder(ur.ur_type, ur.cbor, density.max_fragment_bytes))
+
+    @classmethod
+    def of_text(cls, text: str) -> Animation:
+        """Return one symbol with a text and nothing around it.
+
+        Raises:
+            TooLargeForQrError: more than a symbol holds.
+        """
+        if len(text.encode()) > byte_capacity(MAX_QR_VERSION):
+            raise TooLargeForQrError("more than one symbol holds")
+        return cls([text])
 
     @classmethod
     def answer(cls, dialect: Dialect, psbt: bytes, density: Density) -> Animation:

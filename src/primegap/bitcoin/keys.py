@@ -38,6 +38,7 @@ __all__ = [
     "export_keys",
     "key_at",
     "master_fingerprint",
+    "master_private_key",
     "mix_entropy",
     "private_key_at",
     "seed_words",
@@ -134,6 +135,11 @@ def export_keys(entropy: bytes, network: Network, account: int) -> ExportKeys:
     public = master.as_public()
     master_xpub = str(public).partition("/")[0]
     return ExportKeys(network, account, public.master_fingerprint(), master_xpub, xpubs)
+
+
+def master_private_key(entropy: bytes, network: Network) -> str:
+    """Return the master key as text (`xprv…`); for an encrypted backup and for nothing else."""
+    return str(master_key(entropy, "", is_test=network.is_test)).partition("/")[0]
 
 
 def _public_part(secret: Any) -> AccountKey:

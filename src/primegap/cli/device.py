@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from primegap.device.air import StartedAir
     from primegap.device.launcher import StartedDevice
 
+MODELS = ("prime", "core")
 NETWORKS = ("mainnet", "testnet4", "signet", "regtest")
 
 
@@ -36,9 +37,15 @@ def device() -> None:
     help="Port of the device page on the loopback; 0 for any.",
 )
 @click.option(
-    "--bluetooth",
-    default="virtual",
+    "--model",
+    type=click.Choice(MODELS),
+    default="prime",
     show_default=True,
+    help="prime has everything; core signs by codes and card: no radio, no companion, one app.",
+)
+@click.option(
+    "--bluetooth",
+    show_default="virtual; none for the model core",
     help="Bluetooth adapter (usb:0, serial:/dev/ttyACM0, hci-socket:0, unix:PATH), "
     "`virtual` or `none`.",
 )
@@ -66,7 +73,8 @@ def run(
     *,
     network: str,
     port: int,
-    bluetooth: str,
+    model: str,
+    bluetooth: str | None,
     development: bool,
     simulator: bool,
     link_trace: bool,
@@ -82,7 +90,9 @@ def run(
     from primegap.device.errors import DeviceError
     from primegap.device.launcher import DeviceSettings, start_device
 
-    controller = _start_controller(bluetooth, settings)
+    if bluetooth is None:
+        bluetooth = "none" if model == "core" else "virtual"
+    controller = None if model == "core" else _start_controller(bluetooth, settings)
     try:
         started = start_device(
             DeviceSettings(
@@ -90,6 +100,7 @@ def run(
                 network=network,
                 development=development,
                 simulator=simulator,
+                model=model,
                 port=port,
                 bluetooth=_controller_path(bluetooth, controller),
                 link_trace=link_trace,

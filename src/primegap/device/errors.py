@@ -69,3 +69,10 @@ class DeveloperPortError(DeviceError):
 
     code = "developer-port"
     hint = "The device does not answer. Look at its screen, then try again."
+
+
+class ModelWithoutRadioError(DeviceError):
+    """A radio was asked for on a model that has none."""
+
+    code = "model-without-radio"
+    hint = "The model core has no radio. Leave --bluetooth out, or run the model prime."

@@ -27,12 +27,14 @@ from primegap.device.errors import (
     DataDirectoryBusyError,
     DataDirectoryError,
     DataDirectoryModeError,
+    ModelWithoutRadioError,
     PortBusyError,
     SimulatorNetworkError,
 )
 from primegap.keyos.channel import seal_object
 from primegap.keyos.core.builtin import PACKAGE
 from primegap.keyos.core.order import find_runtime
+from primegap.keyos.manifest.models import CORE, MODELS, PRIME
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,7 +44,17 @@ MARKER: Final = "device.json"
 LOCK: Final = "lock"
 TOKEN: Final = "page-token"  # noqa: S105 - the name of a file
 LINK_TRACE: Final = "link-trace.jsonl"
-FORMAT: Final = 1
+FORMAT: Final = 2
+TEST_SUPPLY_CHAIN: Final = {
+    "server": (
+        "0935b75df7bb1a6c477ccf79cb8701037792efda178986439e1a7badea7e5c7f"
+        "e6a3ac47415371532328790e543e88c2b3f446392f8c49dd65ccdb4330eaf916"
+    ),
+    "secret": b"primegap test batch".hex(),
+}
+"""Public key of a server that everybody can be (its private key is the SHA-256 of `primegap: test
+server of the supply chain`), and the secret of a batch that everybody knows: for tests of the
+check on development devices. Others have none."""
 KINDS: Final = ("ordinary", "development", "simulator")
 
 
@@ -59,6 +71,9 @@ class DeviceSettings:
     simulator: bool = False
     """No isolation at all, for machines without it: test seeds, no mainnet, its own kind of data
     directory, a banner on every screen (M-1)."""
+    model: str = PRIME
+    """`prime`, or `core`: a signer by codes and card that has no radio and one app. A data
+    directory belongs to one model for ever."""
     port: int = 0
     "Port of the device page on the loopback; 0 for any."
     bluetooth: str | None = None
@@ -90,7 +105,9 @@ class StartedDevice:
         return f"{self.url}/?token={self.token}"
 
 
-def prepare_data_directory(data: Path, *, development: bool, simulator: bool = False) -> int:
+def prepare_data_directory(
+    data: Path, *, development: bool, simulator: bool = False, model: str = PRIME
+) -> int:
     """Create or check the data directory; return the descriptor that holds its lock.
 
     Raises:
@@ -107,7 +124,7 @@ def prepare_data_directory(data: Path, *, development: bool, simulator: bool = F
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         kind = "development" if development else "ordinary"
-        _check_marker(data, "simulator" if simulator else kind)
+        _check_marker(data, "simulator" if simulator else kind, model)
     except BlockingIOError:
         os.close(lock)
         raise DataDirectoryBusyError(f"{data} is in use") from None
@@ -117,7 +134,7 @@ def prepare_data_directory(data: Path, *, development: bool, simulator: bool = F
     return lock
 
 
-def _check_marker(data: Path, mode: str) -> None:
+def _check_marker(data: Path, mode: str, model: str) -> None:
     from primegap.files import StorageError, read_file, write_file
 
     try:
@@ -125,20 +142,23 @@ def _check_marker(data: Path, mode: str) -> None:
         if present is None:
             if any(path.name not in (LOCK, MARKER + ".new") for path in data.iterdir()):
                 raise DataDirectoryError(f"{data} holds other files")
-            content = json.dumps({"format": FORMAT, "mode": mode}) + "\n"
+            content = json.dumps({"format": FORMAT, "mode": mode, "model": model}) + "\n"
             write_file(data / MARKER, content.encode())
             return
     except StorageError as error:
         raise DataDirectoryError(f"{error}. {error.hint}") from error
     try:
         found = json.loads(present)
-        known = found["mode"] if found["format"] == FORMAT else None
+        known, made = found["mode"], found["model"]
+        readable = found["format"] == FORMAT and known in KINDS and made in MODELS
     except (ValueError, KeyError, TypeError):
-        known = None
-    if known not in KINDS:
+        readable, known, made = False, "", ""
+    if not readable:
         raise DataDirectoryError(f"{data / MARKER} is damaged or of another version")
     if known != mode:
         raise DataDirectoryModeError(f"{data} belongs to {_article(known)} device")
+    if made != model:
+        raise DataDirectoryModeError(f"{data} belongs to a device of the model {made}")
 
 
 def _article(mode: str) -> str:
@@ -176,10 +196,15 @@ def start_device(
     started_s = time.monotonic()
     if settings.bluetooth is not None:
         _radio_config(settings.bluetooth)  # refused before anything is opened
+    if settings.model == CORE and settings.bluetooth is not None:
+        raise ModelWithoutRadioError("the model core has no radio")
     if settings.simulator and settings.network == "mainnet":
         raise SimulatorNetworkError("a simulator on mainnet")
     lock = prepare_data_directory(
-        settings.data, development=settings.development, simulator=settings.simulator
+        settings.data,
+        development=settings.development,
+        simulator=settings.simulator,
+        model=settings.model,
     )
     try:
         page_socket = listen(settings.port)
@@ -199,6 +224,7 @@ def start_device(
                 "data": str(settings.data.resolve()),
                 "development": settings.development,
                 "simulator": settings.simulator,
+                "model": settings.model,
                 "supplies": _supplies(settings, token, page_socket.fileno()),
             }
         ).encode()
@@ -223,20 +249,26 @@ def link_trace_file(data: Path) -> Path:
 
 
 def _supplies(settings: DeviceSettings, token: str, page_fd: int) -> dict[str, Any]:
-    chip = chip_supply(settings.data, development=settings.development)
     version, network = installed("primegap"), settings.network
+    supplies = {
+        "panel": _supply({"token": token}, {"page": page_fd}),
+        "ui": _supply({"network": network, "model": settings.model}),
+        "bitcoin": _supply({"network": network, "model": settings.model, "version": version}),
+    }
+    if settings.model == CORE:
+        if settings.development or settings.simulator:
+            supplies["security"] = _supply({"supply_chain": TEST_SUPPLY_CHAIN})
+        return supplies
+    chip = chip_supply(settings.data, development=settings.development)
     link = {
         "chip_fuses": chip.fuses.hex(),
         "chip_header": chip.header.hex(),
         "trace": LINK_TRACE if settings.link_trace and settings.development else None,
     }
-    supplies = {
-        "panel": _supply({"token": token}, {"page": page_fd}),
-        "ui": _supply({"network": network}),
+    supplies |= {
         "link": _supply(link),
         "calls": _supply({"version": version}),
         "app-manager": _supply({"version": version}),
-        "bitcoin": _supply({"network": network}),
     }
     if settings.bluetooth is not None:
         radio = {

@@ -33,7 +33,7 @@ def main() -> None:
 
     built_in = builtin.builtin_manifests
 
-    def manifests() -> list[Manifest]:
+    def manifests(model: str = "prime") -> list[Manifest]:
         found = [
             dataclasses.replace(
                 manifest,
@@ -42,7 +42,7 @@ def main() -> None:
                 or (orders["folders"] and manifest.role in orders["taken"]),
                 first=manifest.first or orders["all_first"],
             )
-            for manifest in built_in()
+            for manifest in built_in(model)
         ]
         return found + [parse_manifest_untrusted(text.encode()) for text in orders["apps"]]
 

@@ -88,7 +88,8 @@ class BitcoinApp:
         self._memory = await load_state(file, Memory.load, log=self._process.log)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._serve_person())
-            tasks.create_task(self._serve_companion())
+            if self._process.config.get("model") != "core":  # which has no link
+                tasks.create_task(self._serve_companion())
 
     async def _open_account(self) -> tuple[Account, Memory]:
         """Return the account. Its public key is asked for each time: a locked device gives none.
@@ -122,12 +123,7 @@ class BitcoinApp:
             account, _ = await self._open_account()
             while True:
                 choice = await self._screen.present(screens.menu(account))
-                if choice not in {
-                    screens.RECEIVE,
-                    screens.CHECK,
-                    screens.SIGN,
-                    screens.LIMITS,
-                }:
+                if choice not in screens.MENU:
                     return
                 try:
                     await self._do(choice, account)
@@ -144,6 +140,10 @@ class BitcoinApp:
                 await self._check_address(account)
             case screens.LIMITS:
                 await self._limits.open(account, self._key_choice())
+            case screens.SIGN_CARD:
+                await self._sign_from_card(account)
+            case screens.CONNECT:
+                await self._connect_wallet(account)
             case _:
                 await self._sign_by_qr(account)
 
@@ -174,6 +174,7 @@ class BitcoinApp:
 
     async def _sign_by_qr(self, account: Account) -> None:
         from primegap.airgap import AirgapError, TooLargeForQrError
+        from primegap.apps.bitcoin.card import save_from_qr
         from primegap.apps.bitcoin.showing import show_signed
 
         try:
@@ -188,9 +189,45 @@ class BitcoinApp:
             return
         assert self._memory is not None
         try:
-            await show_signed(signed, request.dialect, self._memory, self._screen)
+            save = await show_signed(signed, request.dialect, self._memory, self._screen)
         except (TooLargeForQrError, StorageError) as error:
             await self._screen.present(screens.problem("Signed, not shown", error.hint))
+            save = True
+        if save:
+            await self._screen.present(screens.saved(await save_from_qr(self._process, signed)))
+
+    async def _sign_from_card(self, account: Account) -> None:
+        from primegap.airgap import AirgapError
+        from primegap.apps.bitcoin.card import sign_from_card
+
+        try:
+            await sign_from_card(
+                self._process, self._screen, lambda psbt: self._sign(account, psbt, pairing=b"")
+            )
+        except RejectedError:
+            return
+        except (BitcoinError, AirgapError, KeyosError) as error:
+            await self._screen.present(screens.problem("Not signed", _hint(error)))
+
+    async def _connect_wallet(self, account: Account) -> None:
+        from primegap.airgap import AirgapError
+        from primegap.apps.bitcoin.connect import connect_wallet, wallet_keys
+
+        assert self._memory is not None
+        keys = await wallet_keys(self._process, self._network, ACCOUNT)
+        try:
+            wallet = await connect_wallet(
+                self._process, self._screen, self._memory, keys, account.name
+            )
+        except (AirgapError, StorageError) as error:
+            await self._screen.present(screens.problem("Not connected", error.hint))
+            return
+        if wallet is None or wallet.id == "casa":
+            return
+        if wallet.id == "btcpay":  # it shows no code; the person compares
+            await self._receive(account)
+        elif await self._screen.present(screens.offer_check(wallet.title)) == screens.CHECK:
+            await self._check_address(account)
 
     async def _scan_psbt(self) -> Received | None:
         """Read a PSBT in any dialect, animated or not; None when the person cancelled.

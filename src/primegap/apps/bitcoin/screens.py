@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Final
 from primegap.airgap.density import DENSITIES, Density
 from primegap.apps.bitcoin.store import FRAME_PERIODS_MS
 from primegap.bitcoin.amounts import format_fee_rate
+from primegap.bitcoin.exports.keys import Slot
+from primegap.bitcoin.exports.wallets import WALLETS
 from primegap.bitcoin.review_values import (
     ChangeOutput,
     ExternalOutput,
@@ -33,14 +35,23 @@ from primegap.keyos.ui.screen import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from primegap.bitcoin.accounts import Account
     from primegap.bitcoin.review_values import Review, ReviewedOutput
+    from primegap.keyos.card import FoundFile
 
 RECEIVE: Final = "receive"
 CHECK: Final = "check"
 SIGN: Final = "sign"
 LIMITS: Final = "limits"
+SIGN_CARD: Final = "sign-card"
+CONNECT: Final = "connect"
 NEXT: Final = "next"
+SAVE: Final = "save"
+FILE: Final = "file:"
+SINGLE: Final = "single"
+MULTISIG: Final = "multisig"
 LEAVE: Final = "leave"
 CANCEL: Final = "cancel"
 DONE: Final = "done"
@@ -51,6 +62,7 @@ ADJUST: Final = "adjust"
 BACK: Final = "back"
 DOTS: Final = "dots"
 PERIOD: Final = "period"
+MENU: Final = frozenset({RECEIVE, CHECK, SIGN, SIGN_CARD, CONNECT, LIMITS})
 HOLD_MS: Final = 1500
 PERIODS: Final = dict(
     zip(
@@ -72,6 +84,12 @@ _DENSITY_NAMES: Final = (
     "Small",
     "Smallest: the quickest",
 )
+_SLOT_NAMES: Final = {
+    Slot.P2WPKH: "Native segwit",
+    Slot.P2SH_P2WPKH: "Nested segwit",
+    Slot.P2PKH: "Legacy",
+}
+MAX_NAME_CHARS: Final = 60
 _STYLES: Final = {
     Severity.NOTICE: TextStyle.MUTED,
     Severity.CAUTION: TextStyle.WARNING,
@@ -92,6 +110,8 @@ def menu(account: Account) -> Screen:
                     Choice(CHECK, "Check an address", "Scan one to see if it is yours", icon="qr"),
                     Choice(SIGN, "Sign by QR code", "Scan a payment to sign", icon="key"),
                     Choice(LIMITS, "Limits and log", "What is allowed, and what was done"),
+                    Choice(SIGN_CARD, "Sign from the card", "A payment in a file", icon="key"),
+                    Choice(CONNECT, "Connect a wallet", "Show it this account", icon="phone"),
                 )
             ),
         ),
@@ -237,20 +257,22 @@ def _output(output: ReviewedOutput, review: Review) -> list[Item]:
             return []  # after the fee, once it is clear what leaves
 
 
-def signed_qr(part: str, frames: int, density: Density) -> Screen:
-    """One frame of the signed PSBT."""
-    adjust = (Button(ADJUST, "Adjust"),) if frames > 1 else ()
+def shown_qr(title: str, part: str, frames: int, density: Density, *, save: bool = False) -> Screen:
+    """One frame of what leaves by code."""
+    extra = (Button(SAVE, "To the card"),) if save else ()
+    if frames > 1:
+        extra = (Button(ADJUST, "Adjust"), *extra)
     return Screen(
         id="signed-qr",
-        title="Signed",
+        title=title,
         items=(
             Qr(
                 part,
-                "Scan this with the companion",
+                "Scan this with your wallet",
                 min_version=density.qr_version if frames > 1 else 1,
             ),
         ),
-        buttons=(*adjust, Button(DONE, "Done", style=ButtonStyle.PRIMARY)),
+        buttons=(*extra, Button(DONE, "Done", style=ButtonStyle.PRIMARY)),
     )
 
 
@@ -271,4 +293,104 @@ def adjust_qr(density: Density, period_ms: int) -> Screen:
             Text("Touch a line to change it.", style=TextStyle.MUTED),
         ),
         buttons=(Button(BACK, "Back"),),
+    )
+
+
+def choose_file(title: str, files: Sequence[FoundFile]) -> Screen:
+    """Files on the card: their names are whoever's wrote them."""
+    choices = tuple(
+        Choice(f"{FILE}{number}", untrusted(file.name, MAX_NAME_CHARS), untrusted(file.path))
+        for number, file in enumerate(files)
+    )
+    return Screen(
+        id="choose-payment",
+        title=title,
+        items=(ChoiceList(choices),),
+        buttons=(Button(BACK, "Back", style=ButtonStyle.SECONDARY),),
+    )
+
+
+def saved(paths: Sequence[str]) -> Screen:
+    """What was written to the card."""
+    return Screen(
+        id="saved",
+        title="On the card",
+        items=(Icon("check"), *(Row("File", untrusted(path)) for path in paths)),
+        buttons=(Button(OK, "OK", style=ButtonStyle.PRIMARY),),
+    )
+
+
+def choose_wallet() -> Screen:
+    """Which wallet is to be told."""
+    return Screen(
+        id="choose-wallet",
+        title="Connect a wallet",
+        items=(
+            Text("It will see all addresses and amounts. It cannot spend."),
+            ChoiceList(tuple(Choice(wallet.id, wallet.title) for wallet in WALLETS)),
+        ),
+        buttons=(Button(BACK, "Back", style=ButtonStyle.SECONDARY),),
+    )
+
+
+def single_or_multisig(title: str) -> Screen:
+    """Whether this device signs alone."""
+    return Screen(
+        id="single-or-multisig",
+        title=title,
+        items=(
+            ChoiceList(
+                (
+                    Choice(SINGLE, "This device alone", "The usual account"),
+                    Choice(MULTISIG, "With other signers", "Keys for a multisig wallet"),
+                )
+            ),
+        ),
+        buttons=(Button(BACK, "Back", style=ButtonStyle.SECONDARY),),
+    )
+
+
+def choose_kind(slots: Sequence[Slot]) -> Screen:
+    """Which kind of addresses."""
+    return Screen(
+        id="choose-kind",
+        title="Kind of addresses",
+        items=(
+            ChoiceList(tuple(Choice(slot.value, _SLOT_NAMES[slot], slot.value) for slot in slots)),
+        ),
+        buttons=(Button(BACK, "Back", style=ButtonStyle.SECONDARY),),
+    )
+
+
+def choose_medium(title: str) -> Screen:
+    """By code or by card."""
+    return Screen(
+        id="choose-medium",
+        title=title,
+        items=(
+            ChoiceList(
+                (
+                    Choice("code", "QR code", "The wallet scans it", icon="qr"),
+                    Choice("card", "microSD card", "The wallet opens a file"),
+                )
+            ),
+        ),
+        buttons=(Button(BACK, "Back", style=ButtonStyle.SECONDARY),),
+    )
+
+
+def offer_check(title: str) -> Screen:
+    """After a wallet was told: compare one address before coins are sent to it."""
+    return Screen(
+        id="offer-check",
+        title="Compare an address",
+        items=(
+            Icon("qr"),
+            Text("Have the wallet show its first address for receiving, and compare it here."),
+            Row("Wallet", title),
+        ),
+        buttons=(
+            Button(BACK, "Later", style=ButtonStyle.SECONDARY),
+            Button(CHECK, "Scan it", style=ButtonStyle.PRIMARY),
+        ),
     )

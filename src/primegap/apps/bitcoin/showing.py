@@ -9,6 +9,8 @@ from primegap.airgap import DENSITIES, Animation, Density, TooLargeForQrError
 from primegap.apps.bitcoin import screens
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from primegap.airgap import Dialect
     from primegap.apps.bitcoin.store import Memory
     from primegap.keyos.client import AppScreen
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-def fitting(dialect: Dialect, psbt: bytes, wanted: Density) -> tuple[Animation, Density]:
+def fitting(make: Callable[[Density], Animation], wanted: Density) -> tuple[Animation, Density]:
     """Return the animation at the density that is wanted, or at the next denser one that holds it.
 
     Raises:
@@ -27,21 +29,51 @@ def fitting(dialect: Dialect, psbt: bytes, wanted: Density) -> tuple[Animation, 
     *lighter, densest = DENSITIES[DENSITIES.index(wanted) :]
     for density in lighter:
         with contextlib.suppress(TooLargeForQrError):
-            return Animation.answer(dialect, psbt, density), density
-    return Animation.answer(dialect, psbt, densest), densest
+            return make(density), density
+    return make(densest), densest
 
 
-async def show_signed(psbt: bytes, dialect: Dialect, memory: Memory, screen: AppScreen) -> None:
+async def show_signed(psbt: bytes, dialect: Dialect, memory: Memory, screen: AppScreen) -> bool:
+    """Show a signed payment; whether the person wants it on the card instead.
+
+    Raises:
+        TooLargeForQrError: it does not fit codes.
+    """
+
+    def make(density: Density) -> Animation:
+        return Animation.answer(dialect, psbt, density)
+
+    return await show_code(make, memory, screen, "Signed", save=True) == screens.SAVE
+
+
+async def show_code(
+    make: Callable[[Density], Animation],
+    memory: Memory,
+    screen: AppScreen,
+    title: str,
+    *,
+    save: bool = False,
+) -> str:
     """Show frame after frame until the person is done; density and speed are remembered.
+
+    Args:
+        make: returns the frames at a density.
+        memory: what is remembered.
+        screen: the app's place on the trusted screen.
+        title: of the screen.
+        save: offer to write it to the card.
+
+    Returns:
+        What was pressed in the end.
 
     Raises:
         TooLargeForQrError: it does not fit codes.
     """
     while True:
-        animation, density = fitting(dialect, psbt, memory.density)
-        pressed = await _animate(animation, density, memory.period_ms, screen)
+        animation, density = fitting(make, memory.density)
+        pressed = await _animate(animation, density, memory.period_ms, screen, title, save=save)
         if pressed != screens.ADJUST:
-            return
+            return pressed
         while True:
             match await screen.present(screens.adjust_qr(density, memory.period_ms)):
                 case screens.DOTS:
@@ -60,10 +92,17 @@ def after(value: T, values: tuple[T, ...]) -> T:
 
 
 async def _animate(
-    animation: Animation, density: Density, period_ms: int, screen: AppScreen
+    animation: Animation,
+    density: Density,
+    period_ms: int,
+    screen: AppScreen,
+    title: str,
+    *,
+    save: bool,
 ) -> str:
     async def frame() -> Screen:
-        return screens.signed_qr(animation.next_frame(), animation.frames_count, density)
+        part, count = animation.next_frame(), animation.frames_count
+        return screens.shown_qr(title, part, count, density, save=save)
 
     if animation.frames_count == 1:
         return await screen.present(await frame())

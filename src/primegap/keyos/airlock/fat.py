@@ -268,8 +268,11 @@ class Card:
             raise
         self._count_free()
 
-    def remove(self, path: str) -> None:
-        """Remove a file, or a folder that is empty."""
+    def remove(self, path: str, *, shred: bool = False) -> None:
+        """Remove a file, or a folder that is empty.
+
+        With `shred` the content becomes zeros and the name `x` first (airgap.md section 5.2).
+        """
         *folders, name = _parts(path)
         entry = self._find(self._folder(folders), name)
         if entry is None:
@@ -277,8 +280,14 @@ class Card:
         if entry.folder and self._entries(entry.cluster):
             raise CardNameError("the folder is not empty")
         chain = self._chain(entry.cluster, limit=self._geometry.clusters)
+        gone = bytes((FREE,))
+        if shred and not entry.folder:
+            for cluster in chain:
+                self._write_bytes(self._place(cluster), bytes(self._geometry.cluster_bytes))
+            self._sync()
+            gone += b"x" * (RECORD_BYTES - 1)
         for place in reversed(entry.places):  # the short record first: then it is gone
-            self._write_bytes(place, bytes((FREE,)))
+            self._write_bytes(place, gone)
             if place == entry.places[-1]:
                 self._sync()
         self._sync()

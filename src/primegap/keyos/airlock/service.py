@@ -25,6 +25,7 @@ from primegap.keyos.airlock.volume import format_card
 from primegap.keyos.api import airlock as api
 from primegap.keyos.api import security
 from primegap.keyos.errors import RequestError, Status
+from primegap.keyos.frame import Trust
 from primegap.keyos.messages import Empty, Message
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ class AirlockService:
 
     async def _state(self, caller: Caller, request: api.GetCard) -> Message:
         try:
-            free, total = await self._with_card(lambda c: (c.free_bytes(), c.total_bytes()))
+            free, total = await self._with_card(caller, lambda c: (c.free_bytes(), c.total_bytes()))
         except RequestError as error:
             lent = self._lent.exists()
             return api.CardState(usable=False, trouble=error.detail, free=0, total=0, lent=lent)
@@ -110,35 +111,36 @@ class AirlockService:
         return Empty()
 
     async def _list(self, caller: Caller, request: api.ListFolder) -> Message:
-        found = await self._with_card(lambda card: card.entries(request.path))
+        found = await self._with_card(caller, lambda card: card.entries(request.path))
         listed = tuple(api.CardEntry(e.name, e.folder, e.size) for e in found[:MAX_LISTED])
         return api.FolderContent(listed, more=len(found) > MAX_LISTED)
 
     async def _read(self, caller: Caller, request: api.ReadCardFile) -> Message:
-        data = await self._with_card(lambda card: card.read(request.path))
+        data = await self._with_card(caller, lambda card: card.read(request.path))
         if len(data) > MAX_FILE_BYTES:
             raise RequestError(Status.TOO_LARGE, "the file is too large")
         return api.CardFile(data)
 
     async def _read_bundle(self, caller: Caller, request: api.ReadBundle) -> Message:
-        return api.CardFile(await self._with_card(lambda card: card.read(request.path)))
+        return api.CardFile(await self._with_card(caller, lambda card: card.read(request.path)))
 
     async def _write(self, caller: Caller, request: api.WriteCardFile) -> Message:
         if len(request.data) > MAX_FILE_BYTES:
             raise RequestError(Status.TOO_LARGE, "the file is too large")
-        await self._with_card(lambda card: card.write(request.path, request.data))
+        await self._with_card(caller, lambda card: card.write(request.path, request.data))
         return Empty()
 
     async def _remove(self, caller: Caller, request: api.RemoveCardFile) -> Message:
-        await self._with_card(lambda card: card.remove(request.path))
+        await self._with_card(caller, lambda card: card.remove(request.path, shred=request.shred))
         return Empty()
 
     async def _make_folder(self, caller: Caller, request: api.MakeFolder) -> Message:
-        await self._with_card(lambda card: card.make_folder(request.path))
+        await self._with_card(caller, lambda card: card.make_folder(request.path))
         return Empty()
 
-    async def _with_card(self, act: Callable[[Card], T]) -> T:
-        await self._process.call(security.WaitUnlocked())
+    async def _with_card(self, caller: Caller, act: Callable[[Card], T]) -> T:
+        if caller.trust is not Trust.SYSTEM:  # a new device restores its seed from a card
+            await self._process.call(security.WaitUnlocked())
         async with self._in_use:
             if self._lent.exists():
                 raise RequestError(Status.DENIED, LENT_HINT)

@@ -127,6 +127,8 @@ class RemoveCardFile(Request):
     message_id: ClassVar[int] = 5
 
     path: str
+    shred: bool = False
+    "Overwrite content and name first."
 
 
 @dataclass(frozen=True, slots=True)

@@ -399,3 +399,109 @@ class EndSession(Request):
     repeats: ClassVar[bool] = True
 
     confirmation: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class WalletKeys(Message):
+    """Answer to GetWalletKeys: public keys, which show everything and cannot spend."""
+
+    fingerprint: str
+    master: str
+    "Extended public key of the seed itself."
+    xpubs: tuple[str, ...]
+    "In the order of `primegap.bitcoin.exports.keys.Slot`."
+
+
+@dataclass(frozen=True, slots=True)
+class GetWalletKeys(Request):
+    """The public keys of an account at all paths that other wallets know (airgap.md section 7)."""
+
+    server: ClassVar[str] = SERVER
+    message_id: ClassVar[int] = 23
+    reply: ClassVar[type[Message]] = WalletKeys
+    repeats: ClassVar[bool] = True
+
+    network: str
+    account: int
+
+
+@dataclass(frozen=True, slots=True)
+class CardBackup(Message):
+    """Answer to MakeCardBackup."""
+
+    archive: bytes = field(repr=False)
+    "Encrypted: may stand on a card that everybody reads."
+    code: str = field(repr=False)
+    "Opens it; for the one screen that shows it."
+
+
+@dataclass(frozen=True, slots=True)
+class MakeCardBackup(Request):
+    """Encrypt the seed for a card, against the PIN (airgap.md section 14).
+
+    A wrong PIN uses up an attempt and is answered with FAILED.
+    """
+
+    server: ClassVar[str] = SERVER
+    message_id: ClassVar[int] = 24
+    reply: ClassVar[type[Message]] = CardBackup
+
+    pin: str = field(repr=False)
+    network: str
+    "Whose form the keys have that stand beside the seed."
+
+
+@dataclass(frozen=True, slots=True)
+class SeedBegun(Message):
+    """Answer to RestoreCardBackup and ImportSeed."""
+
+    fingerprint: str
+    "Of the master key, 8 hex digits."
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreCardBackup(Request):
+    """Open a backup and keep its seed in memory until CommitSeed."""
+
+    server: ClassVar[str] = SERVER
+    message_id: ClassVar[int] = 25
+    reply: ClassVar[type[Message]] = SeedBegun
+
+    archive: bytes = field(repr=False)
+    "Untrusted."
+    code: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ImportSeed(Request):
+    """Keep a seed that the person brought in memory until CommitSeed."""
+
+    server: ClassVar[str] = SERVER
+    message_id: ClassVar[int] = 26
+    reply: ClassVar[type[Message]] = SeedBegun
+
+    entropy: bytes = field(repr=False)
+    "16 or 32 bytes."
+
+
+@dataclass(frozen=True, slots=True)
+class SupplyChainWords(Message):
+    """Answer to AnswerSupplyChain."""
+
+    words: tuple[str, ...]
+    "Four, which the person compares with what the server says."
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerSupplyChain(Request):
+    """Answer a plain question of the server that knows which devices were made (airgap.md 15).
+
+    Refused unless the server signed it. NOT_FOUND on a device that was never made known to one.
+    """
+
+    server: ClassVar[str] = SERVER
+    message_id: ClassVar[int] = 27
+    reply: ClassVar[type[Message]] = SupplyChainWords
+
+    question: str
+    "`hexid hexsignature`. Untrusted."

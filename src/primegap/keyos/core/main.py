@@ -67,7 +67,7 @@ async def _run(settings: dict[str, Any], spawner: Spawner) -> int:
     groups = find_control_groups()
     groups.clear_stale()
     supervisor = Supervisor(
-        builtin_table(),
+        builtin_table(settings["model"]),
         runtime,
         data=Path(settings["data"]),
         development=settings["development"],

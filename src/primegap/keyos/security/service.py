@@ -21,6 +21,7 @@ from primegap.keyos.security.channel_keys import ChannelKeys
 from primegap.keyos.security.grants import Grants, Use
 from primegap.keyos.security.memory import SecretBuffer, wipe
 from primegap.keyos.security.sealing import VaultError, WrongPinError, check_pin
+from primegap.keyos.security.supply_chain import SupplyChain
 from primegap.keyos.security.vault import SoftwareVault
 
 if TYPE_CHECKING:
@@ -83,6 +84,11 @@ class SecurityService:
         process.handle(api.GetAnchor, self._get_anchor)
         process.handle(api.SetAnchor, self._set_anchor)
         process.handle(api.EndSession, self._end_session)
+        process.handle(api.GetWalletKeys, self._wallet_keys)
+        process.handle(api.MakeCardBackup, self._card_backup)
+        process.handle(api.RestoreCardBackup, self._restore_backup)
+        process.handle(api.ImportSeed, self._import_seed)
+        process.handle(api.AnswerSupplyChain, SupplyChain(process.config).answer)
 
     def recover(self) -> None:
         """Complete what a power cut left half done."""
@@ -164,10 +170,7 @@ class SecurityService:
     async def _begin_seed(self, caller: Caller, request: api.BeginSeed) -> Message:
         from primegap.bitcoin.keys import entropy_to_words, mix_entropy
 
-        if self._vault_in_use.locked():
-            raise RequestError(Status.BUSY, "a seed is being stored")
-        if self._hardware.state().sealed:
-            raise RequestError(Status.DENIED, "a seed is already stored")
+        self._need_no_seed()
         size = ENTROPY_BYTES.get(request.word_count)
         if size is None or len(request.dice) > MAX_DICE or set(request.dice) - set("123456"):
             raise RequestError(Status.MALFORMED, "word count or dice")
@@ -177,6 +180,35 @@ class SecurityService:
         else:
             self._pending = bytearray(mix_entropy(os.urandom(size), request.dice))
         return api.SeedWords(tuple(entropy_to_words(bytes(self._pending))))
+
+    def _need_no_seed(self) -> None:
+        if self._vault_in_use.locked():
+            raise RequestError(Status.BUSY, "a seed is being stored")
+        if self._hardware.state().sealed:
+            raise RequestError(Status.DENIED, "a seed is already stored")
+
+    async def _import_seed(self, caller: Caller, request: api.ImportSeed) -> Message:
+        if len(request.entropy) not in ENTROPY_BYTES.values():
+            raise RequestError(Status.MALFORMED, "length of the entropy")
+        return self._begin_with(request.entropy)
+
+    async def _restore_backup(self, caller: Caller, request: api.RestoreCardBackup) -> Message:
+        from primegap.keyos.security.card_backup import open_card_backup
+
+        self._need_no_seed()
+        opening = asyncio.to_thread(open_card_backup, request.archive, request.code)
+        return self._begin_with(await opening)
+
+    def _begin_with(self, entropy: bytes) -> Message:
+        """Keep a seed that exists already until it is stored."""
+        from primegap.bitcoin.keys import master_fingerprint
+
+        self._need_no_seed()
+        if self._process.simulator:
+            raise RequestError(Status.DENIED, "a simulator keeps no seed of anybody")
+        wipe(self._pending)
+        self._pending = bytearray(entropy)
+        return api.SeedBegun(master_fingerprint(entropy))
 
     async def _commit_seed(self, caller: Caller, request: api.CommitSeed) -> Message:
         return await self._to_the_end(self._store(request.pin, self._locks))
@@ -241,6 +273,25 @@ class SecurityService:
                 with secret.view() as view:
                     entropy = bytes(view[derivation.DISK_ENTROPY_BYTES :])
                     return api.SeedWords(tuple(entropy_to_words(entropy)))
+            finally:
+                secret.wipe()
+
+    async def _card_backup(self, caller: Caller, request: api.MakeCardBackup) -> Message:
+        return await self._to_the_end(self._back_up(request.pin, _network(request.network)))
+
+    async def _back_up(self, pin: str, network: Network) -> Message:
+        from primegap.keyos.security.card_backup import make_card_backup
+
+        async with self._step():
+            self._held()
+            await self._delay()
+            secret = await asyncio.to_thread(self._hardware.unseal, pin)
+            try:
+                with secret.view() as view:
+                    entropy = bytes(view[derivation.DISK_ENTROPY_BYTES :])
+                device = self._hardware.tag(b"card-backup", b"")
+                archive, code = await asyncio.to_thread(make_card_backup, entropy, device, network)
+                return api.CardBackup(archive, code)
             finally:
                 secret.wipe()
 
@@ -347,6 +398,16 @@ class SecurityService:
         with self._entropy() as entropy:
             key = account_key(bytes(entropy), network, account)
         return api.AccountXpub(key.fingerprint, key.path, key.xpub)
+
+    async def _wallet_keys(self, caller: Caller, request: api.GetWalletKeys) -> Message:
+        from primegap.bitcoin.exports.keys import Slot
+        from primegap.bitcoin.keys import export_keys
+
+        network, account = _network(request.network), _account(request.account)
+        with self._entropy() as entropy:
+            keys = export_keys(bytes(entropy), network, account)
+        xpubs = tuple(keys.xpubs[slot] for slot in Slot)
+        return api.WalletKeys(keys.fingerprint, keys.master_xpub, xpubs)
 
     async def _report_confirmation(
         self, caller: Caller, request: api.ReportConfirmation

@@ -88,7 +88,10 @@ class Display:
     async def _draw(self, ask: Ask | None) -> None:
         screen = self._idle if ask is None else ask.screen
         typed = [] if ask is None else ask.typed
-        shows_letters = screen.keypad is not None and screen.keypad.purpose.value == "words"
+        shows_letters = screen.keypad is not None and screen.keypad.purpose.value in {
+            "words",
+            "code",
+        }
         letters = "".join(typed) if shows_letters else ""
         placed = layout(screen)
         drawn_s = self._loop.time()

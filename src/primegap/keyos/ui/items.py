@@ -23,8 +23,9 @@ MAX_CODE_CHARS: Final = 128
 MAX_ONE_TIME_CHARS: Final = 14  # ten digits in groups
 MAX_WORDS: Final = 33  # SLIP-39 shares of 256 bits
 MAX_WORD_CHARS: Final = 12
-MAX_TYPED: Final = {"pin": 16, "words": 12, "dice": 256}
-"Characters a keypad takes: a PIN's length, a word's length, throws for 256 bits with a margin."
+MAX_TYPED: Final = {"pin": 16, "words": 12, "dice": 256, "code": 20}
+"""Characters a keypad takes: a PIN's length, a word's length, throws for 256 bits with a margin,
+the code of a backup."""
 MAX_QR_CHARS: Final = 2953  # version 40, level L, bytes
 MAX_SPACER: Final = 240
 
@@ -32,7 +33,7 @@ _ID: Final = re.compile(r"[a-z0-9][a-z0-9._:-]*", re.ASCII)
 _RESERVED_IDS: Final = ("page:", "key:")  # made by the layout
 _ALPHANUMERIC: Final = re.compile(r"[A-Za-z0-9]+", re.ASCII)
 _DIGIT_GROUPS: Final = re.compile(r"[0-9]+(?: [0-9]+)*", re.ASCII)
-_WORD: Final = re.compile(r"[a-z]+", re.ASCII)
+_WORD: Final = re.compile(r"[a-z0-9]+", re.ASCII)
 
 
 class TextStyle(enum.Enum):
@@ -66,6 +67,8 @@ class KeypadPurpose(enum.Enum):
     "Small letters, shown as typed."
     DICE = "dice"
     "1 to 6, counted."
+    CODE = "code"
+    "Digits, shown as typed, in groups of four."
 
 
 class QrLevel(enum.Enum):
@@ -224,7 +227,7 @@ class Words:
         check_tuple(self.words, str, 1, MAX_WORDS, "words")
         check_range(self.first, 1, MAX_WORDS, "the number of a word")
         if not all(len(word) <= MAX_WORD_CHARS and _WORD.fullmatch(word) for word in self.words):
-            raise ScreenError("a word is not 1 to 12 small letters")
+            raise ScreenError("a word is not 1 to 12 small letters or digits")
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,12 +30,14 @@ _ENTRY_GAP: Final = 12
 
 _ROWS: Final = {
     KeypadPurpose.PIN: ("123", "456", "789", " 0\b"),
+    KeypadPurpose.CODE: ("123", "456", "789", " 0\b"),
     KeypadPurpose.DICE: ("123", "456", "\b"),
     KeypadPurpose.WORDS: ("qwertyuiop", "asdfghjkl", "zxcvbnm\b"),
 }
 # (key width, key height, gap)
 _SIZES: Final = {
     KeypadPurpose.PIN: (136, 72, 12),
+    KeypadPurpose.CODE: (136, 72, 12),
     KeypadPurpose.DICE: (136, 72, 12),
     KeypadPurpose.WORDS: (39, 72, 4),
 }

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 AUTO_LOCK_CHOICES_S: Final = (60, 120, 300, 600, 1800)
 DEFAULT_AUTO_LOCK_S: Final = 300
+SUPPLY_CHAIN_STATES: Final = ("", "passed", "failed", "skipped")
 _FILE: Final = "preferences"
 
 
@@ -22,16 +23,22 @@ class Preferences:
 
     auto_lock_s: int = DEFAULT_AUTO_LOCK_S
     "Seconds without a touch until the device locks itself."
+    supply_chain: str = ""
+    "What came of the check of the supply chain: one of SUPPLY_CHAIN_STATES."
 
 
 def load_preferences(folder: Path) -> Preferences:
     """Read the file; whatever is wrong with it, the defaults hold."""
     try:
         data = read_file(folder / _FILE)
-        found = json.loads(data)["auto_lock_s"] if data is not None else DEFAULT_AUTO_LOCK_S
-    except (StorageError, ValueError, KeyError, TypeError):
-        found = DEFAULT_AUTO_LOCK_S
-    return Preferences(found if found in AUTO_LOCK_CHOICES_S else DEFAULT_AUTO_LOCK_S)
+        found = {} if data is None else json.loads(data)
+        auto_lock_s, supply_chain = found.get("auto_lock_s"), found.get("supply_chain")
+    except (StorageError, ValueError, AttributeError):
+        return Preferences()
+    return Preferences(
+        auto_lock_s if auto_lock_s in AUTO_LOCK_CHOICES_S else DEFAULT_AUTO_LOCK_S,
+        supply_chain if supply_chain in SUPPLY_CHAIN_STATES else "",
+    )
 
 
 def save_preferences(folder: Path, preferences: Preferences) -> None:

@@ -230,6 +230,10 @@ class _Canvas:
             count = state.typed_length
             text = f"{count} throw" if count == 1 else f"{count} throws"
             face, ink = theme.HEADING, Ink.TEXT if count else Ink.FAINT
+        elif part.keypad.purpose is KeypadPurpose.CODE:
+            typed = state.typed_text
+            text = " ".join(typed[at : at + 4] for at in range(0, len(typed), 4))
+            face, ink = theme.HEADING, Ink.TEXT
         else:
             text, face, ink = state.typed_text, theme.ENTRY, Ink.TEXT
         across = width(text, face)

@@ -200,7 +200,10 @@ class Screen:
         """Whether it shows a secret; its pixels and texts are not kept after it was drawn."""
         return any(
             isinstance(item, Words)
-            or (isinstance(item, Keypad) and item.purpose is KeypadPurpose.WORDS)
+            or (
+                isinstance(item, Keypad)
+                and item.purpose in {KeypadPurpose.WORDS, KeypadPurpose.CODE}
+            )
             or (isinstance(item, ChoiceList | Qr) and item.secret)
             for item in self.items
         )

@@ -39,6 +39,9 @@ if TYPE_CHECKING:
     from primegap.keyos.ui.screen import Item, Label
 
 START: Final = "start"
+CHECK_DEVICE: Final = "check-device"
+RESTORE: Final = "restore"
+SCAN_SEED: Final = "scan-seed"
 DONE: Final = "done"
 BACK: Final = "back"
 OK: Final = "ok"
@@ -78,8 +81,9 @@ def back(label: str = "Back") -> Button:
     return Button(BACK, label, style=ButtonStyle.SECONDARY)
 
 
-def welcome() -> Screen:
-    """First screen of a new device."""
+def welcome(*, core_model: bool = False) -> Screen:
+    """First screen of a new device; one without a radio can be checked by codes."""
+    check = (Button(CHECK_DEVICE, "Check it", style=ButtonStyle.SECONDARY),) if core_model else ()
     return Screen(
         id="welcome",
         title="Welcome",
@@ -89,7 +93,7 @@ def welcome() -> Screen:
             Text("Choose a PIN, then write down the words of a new seed. It takes five minutes."),
             muted("Nothing is stored before you have proved that you wrote the words down."),
         ),
-        buttons=(Button(START, "Set up", style=ButtonStyle.PRIMARY),),
+        buttons=(*check, Button(START, "Set up", style=ButtonStyle.PRIMARY)),
     )
 
 
@@ -127,6 +131,13 @@ def seed_length() -> Screen:
                 (
                     Choice("words-12", "12 words", "128 bits: enough for everybody"),
                     Choice("words-24", "24 words", "256 bits: more to write down"),
+                )
+            ),
+            Text("Or bring a seed that you have."),
+            ChoiceList(
+                (
+                    Choice(RESTORE, "Restore a backup", "From the microSD card"),
+                    Choice(SCAN_SEED, "Scan a SeedQR", "Plain or compact"),
                 )
             ),
         ),
@@ -238,6 +249,24 @@ def home(link: LinkState, installed: AppList) -> Screen:
                     Choice(APP + "settings", "Settings", "Time, grants", icon="settings"),
                     Choice(APPS, "Apps", "Installed apps", icon="qr"),
                     *(_tile(app) for app in installed.apps),
+                ),
+                tiles=True,
+            ),
+        ),
+        buttons=(Button(LOCK, "Lock", style=ButtonStyle.SECONDARY),),
+    )
+
+
+def core_home() -> Screen:
+    """Home of a device that has no radio: one app, and what belongs to the device."""
+    return Screen(
+        id="home",
+        title="Home",
+        items=(
+            ChoiceList(
+                (
+                    Choice(APP + "bitcoin", "Bitcoin", "Receive, sign", icon="coin"),
+                    Choice(SECURITY, "Security", "PIN, card, backup", icon="shield"),
                 ),
                 tiles=True,
             ),

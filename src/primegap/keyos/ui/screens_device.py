@@ -44,12 +44,20 @@ LEND: Final = "lend"
 INSTALL: Final = "install"
 APP_FILE: Final = ".app"
 TAKE_BACK: Final = "take-back"
+BACK_UP: Final = "back-up"
+FIRMWARE: Final = "firmware-files"
 ENTRY: Final = "entry:"
 FACTS: Final = "device-facts"
 ERASE: Final = "erase"
 SWITCH_NAMES: Final = {"bluetooth": "Bluetooth", "nfc": "NFC", "usb": "USB", "camera": "Camera"}
 MAX_SHOWN_ENTRIES: Final = 40
 ERASE_HOLD_MS: Final = 3000
+SUPPLY_CHAIN: Final = {
+    "": "Not checked",
+    "passed": "Checked: the words agreed",
+    "failed": "The words did not agree",
+    "skipped": "The check was left out",
+}
 LEVELS: Final = {
     1: "Full",
     2: "Reduced: built-in apps only",
@@ -71,6 +79,7 @@ def security(switches: Sequence[SwitchInfo], *, air_gap: bool) -> Screen:
                     Choice(SWITCHES, "Switches", ", ".join(working) or "All off"),
                     Choice(PIN, "PIN and seed", "Change, show, erase"),
                     Choice(CARD, "microSD card", "Look, remove"),
+                    Choice(FIRMWARE, "Firmware files", "On the card"),
                     Choice(FACTS, "This device", "Isolation, seed keeper, storage"),
                 )
             ),
@@ -109,6 +118,7 @@ def pin_and_seed(auto_lock_s: int) -> Screen:
                     Choice(AUTO_LOCK, "Lock by itself", after(auto_lock_s)),
                     Choice(CHANGE_PIN, "Change the PIN", "Asks for the present one"),
                     Choice(SHOW_WORDS, "Show the seed words", "Asks for the PIN"),
+                    Choice(BACK_UP, "Back up to a card", "Encrypted, with a code"),
                 )
             ),
             ChoiceList((Choice(ERASE, "Erase the device", "Removes the seed for good"),)),
@@ -326,6 +336,7 @@ def facts(
     device: DeviceFacts,
     chip: str,
     storage: str,
+    supply_chain: str,
 ) -> Screen:
     """What this device is made of, as measured."""
     keeper = "Files and a counter" if device.sealing == "software" else device.sealing.upper()
@@ -341,6 +352,7 @@ def facts(
         Row("Bluetooth chip", chip),
         Row("Stored by apps", storage),
         Row("Erased so far", str(device.resets)),
+        Row("Supply chain", SUPPLY_CHAIN[supply_chain]),
     ]
     if device.limits:
         items.append(Text(device.limits, style=TextStyle.WARNING))

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from primegap.keyos.api import apps, link, security, ui
 from primegap.keyos.errors import ChannelClosedError, KeyosError, RequestError, Status
 from primegap.keyos.manifest import CATALOGUE
+from primegap.keyos.manifest.models import CORE, PRIME
 from primegap.keyos.messages import Empty
 from primegap.keyos.ui import screens
 from primegap.keyos.ui.canonical import parse_app_screen_untrusted, screen_digest
@@ -25,7 +26,7 @@ from primegap.keyos.ui.flows.lock import unlock
 from primegap.keyos.ui.flows.onboarding import first_start
 from primegap.keyos.ui.layout import layout
 from primegap.keyos.ui.preferences import load_preferences
-from primegap.keyos.ui.screen import Banner, Network, Screen, Tone
+from primegap.keyos.ui.screen import Banner, Network, Qr, Screen, Tone
 from primegap.keyos.ui.stage import Ask, Rank, Stage
 from primegap.keyos.ui.view import BluetoothState, StatusBar
 
@@ -49,6 +50,9 @@ SCREEN_PAUSE_S: Final = 0.04  # between two screens of one app: 25 pictures a se
 SCREEN_SHARE: Final = 4.0
 """Pause after a screen, as a multiple of the time it took to look at it: no app gets more than a
 fifth of this process."""
+MAX_AWAKE_S: Final = 1800.0
+"For how long after a touch codes that are shown or read keep the device unlocked."
+AWAKE_LOOK_S: Final = 5.0
 MIN_SIGNING_HOLD_MS: Final = 1000  # of a confirmation that opens a key
 RESPITES_S: Final = (0.0, 0.0, 2.0, 5.0, 10.0, 30.0)
 """Pause before the next confirmation of an app after so many rejections in a row: nobody is worn
@@ -85,7 +89,12 @@ class UiService:
         self._process = process
         self._stage = Stage(self._changed)
         self._context = Context(
-            process, self._stage, self._changed, preferences=load_preferences(process.data)
+            process,
+            self._stage,
+            self._changed,
+            preferences=load_preferences(process.data),
+            network=process.config.get("network", "mainnet"),
+            core_model=process.config.get("model") == CORE,
         )
         self._display = Display(
             process, self._stage, self._status, screens.working("Starting the device")
@@ -94,6 +103,8 @@ class UiService:
         self._names: dict[bytes, tuple[str, str]] = {}
         self._apps: dict[bytes, App] = {}
         self._foreground = b""
+        self._awake_s = 0.0
+        "When a code was read or shown last: that counts as use, as a touch does."
         process.handle(ui.Present, self._present)
         process.handle(ui.Confirm, self._confirm)
         process.handle(ui.Update, self._update)
@@ -107,14 +118,16 @@ class UiService:
         """Run for as long as the process lives."""
         from primegap.keyos.core.builtin import builtin_manifests
 
-        self._builtin = {m.app_id: (m.role, m.name) for m in builtin_manifests()}
+        model = CORE if self._context.core_model else PRIME
+        self._builtin = {m.app_id: (m.role, m.name) for m in builtin_manifests(model)}
         self._names = dict(self._builtin)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._display.draw())
             tasks.create_task(self._display.watch_touches())
             tasks.create_task(tell_first_screen(self._process, self._display))
-            tasks.create_task(self._follow_link())
-            tasks.create_task(self._follow_apps())
+            if not self._context.core_model:  # which has neither
+                tasks.create_task(self._follow_link())
+                tasks.create_task(self._follow_apps())
             tasks.create_task(self._follow_lock())
             tasks.create_task(self._lock_when_idle())
             tasks.create_task(self._run_flows())
@@ -152,13 +165,26 @@ class UiService:
             while not context.lock.unlocked:
                 await context.lock_news.wait()
                 self._display.touched()
-            due_s = self._display.touched_s + context.preferences.auto_lock_s
-            if loop.time() >= due_s:
+            due_s = max(self._display.touched_s, self._awake_s) + context.preferences.auto_lock_s
+            if loop.time() >= due_s and self._shows_code():
+                self._awake_s = loop.time() - context.preferences.auto_lock_s + AWAKE_LOOK_S
+            elif loop.time() >= due_s:
                 await context.lock_device()
             else:
                 context.idle_news.clear()
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(context.idle_news.wait(), due_s - loop.time())
+
+    def _shows_code(self) -> bool:
+        """Whether somebody's camera may be reading this screen: then it stays (airgap.md 4.1).
+
+        Not for ever: a device that was left with a code on its screen locks after all.
+        """
+        top = self._stage.top()
+        now_s = asyncio.get_running_loop().time()
+        if top is None or now_s >= self._display.touched_s + MAX_AWAKE_S:
+            return False
+        return any(isinstance(item, Qr) for item in top.screen.items)
 
     async def _follow_link(self) -> None:
         """Keep the status bar and the flows up to date with link and radio."""
@@ -342,7 +368,11 @@ class UiService:
         return Empty()
 
     async def _is_foreground(self, caller: Caller, request: ui.IsForeground) -> Message:
-        return ui.Foreground(not self._stage.locked and request.app_id == self._foreground)
+        front = not self._stage.locked and request.app_id == self._foreground
+        now_s = asyncio.get_running_loop().time()
+        if front and now_s < self._display.touched_s + MAX_AWAKE_S:
+            self._awake_s = now_s  # the camera looks, or has read something
+        return ui.Foreground(front)
 
     async def _ask_permission(self, caller: Caller, request: ui.AskPermission) -> Message:
         """Ask the person; in turn with the confirmations, and never while locked (section 2.6)."""

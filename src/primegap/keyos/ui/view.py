@@ -28,7 +28,7 @@ class ViewState:
     typed_length: int = 0
     "Characters typed on the keypad."
     typed_text: str = field(default="", repr=False)
-    "The characters themselves; only a keypad for words shows them."
+    "The characters themselves; only keypads for words and codes show them."
     phase: float = 0.0
     "Where a bar without a fraction is in its run, 0 to 1."
 
@@ -37,7 +37,7 @@ class ViewState:
             raise ScreenError("a fraction of a view is not within 0 to 1")
         if not 0 <= self.typed_length <= max(MAX_TYPED.values()) or self.page < 0:
             raise ScreenError("a number of a view is out of range")
-        check_text(self.typed_text, limit=MAX_TYPED["words"], what="a typed word")
+        check_text(self.typed_text, limit=MAX_TYPED["code"], what="what is typed")
 
 
 class BluetoothState(enum.Enum):

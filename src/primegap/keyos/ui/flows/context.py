@@ -8,7 +8,7 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from primegap.keyos.api import apps, core, link, security
+from primegap.keyos.api import apps, camera, core, link, security
 from primegap.keyos.errors import KeyosError, RequestError
 from primegap.keyos.ui import screens
 from primegap.keyos.ui.preferences import Preferences
@@ -37,6 +37,9 @@ class Context:
     refresh: Callable[[], None]
     "Draw again: something in the status bar changed."
     preferences: Preferences = field(default_factory=Preferences)
+    network: str = "mainnet"
+    core_model: bool = False
+    "Without radio, companion and installed apps: they are not even started."
     lock: security.SecurityState = UNKNOWN
     link: link.LinkState = NO_LINK
     apps: apps.AppList = NO_APPS
@@ -166,6 +169,21 @@ class Context:
             yield
         finally:
             self.stage.remove(ask)
+
+    async def scan(self, screen: Screen) -> camera.Code | None:
+        """Show a screen while the camera looks; return the first code, or None when left.
+
+        Raises:
+            KeyosError: the camera is off or gone.
+        """
+        leaving = asyncio.ensure_future(self.press(screen))
+        seeing = asyncio.ensure_future(self.process.call(camera.NextCode(), camera.Code))
+        try:
+            await asyncio.wait((leaving, seeing), return_when=asyncio.FIRST_COMPLETED)
+            return seeing.result() if seeing.done() else None
+        finally:
+            leaving.cancel()
+            seeing.cancel()
 
     async def enter(self, screen: Screen, rank: Rank = Rank.SYSTEM) -> str | None:
         """Show a screen with a keypad; return what was typed, or None when it was left."""

@@ -6,15 +6,18 @@ Everything here is drawn and asked by the trusted screen alone. The PIN goes fro
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING, Final
 
 from primegap.files import StorageError
 from primegap.keyos.api import airlock, apps, core, security, storage
 from primegap.keyos.errors import KeyosError, RequestError
 from primegap.keyos.ui import screens, screens_device
+from primegap.keyos.ui.flows.card import back_up, list_firmware
 from primegap.keyos.ui.flows.context import Context, reason, tries_left, vault_reason
 from primegap.keyos.ui.flows.onboarding import choose_pin
-from primegap.keyos.ui.preferences import Preferences, save_preferences
+from primegap.keyos.ui.flows.pin import ask_pin
+from primegap.keyos.ui.preferences import save_preferences
 from primegap.keyos.ui.text import untrusted
 
 if TYPE_CHECKING:
@@ -40,6 +43,7 @@ async def device(ui: Context) -> None:
             screens_device.SWITCHES: turn_switches,
             screens_device.PIN: pin_and_seed,
             screens_device.CARD: browse_card,
+            screens_device.FIRMWARE: list_firmware,
             screens_device.FACTS: show_facts,
         }
         if not await _do(ui, steps, choice):
@@ -49,6 +53,7 @@ async def device(ui: Context) -> None:
 async def pin_and_seed(ui: Context) -> None:
     """Show the page about PIN and seed until the person leaves it."""
     steps: dict[str, Step] = {
+        screens_device.BACK_UP: back_up,
         screens_device.CHANGE_PIN: change_pin,
         screens_device.SHOW_WORDS: show_words,
         screens_device.AUTO_LOCK: choose_auto_lock,
@@ -169,35 +174,12 @@ async def choose_auto_lock(ui: Context) -> None:
     seconds = screens_device.chosen_auto_lock(action)
     if seconds is None:
         return
-    ui.preferences = Preferences(seconds)
+    ui.preferences = dataclasses.replace(ui.preferences, auto_lock_s=seconds)
     ui.idle_news.set()
     try:
         save_preferences(ui.process.data, ui.preferences)
     except StorageError as error:
         await ui.tell("That will be forgotten", error.hint)
-
-
-async def ask_pin(ui: Context, purpose: str, use: Callable[[str], Awaitable[None]]) -> bool:
-    """Ask for the PIN and use it; again after a wrong one. False when the person left.
-
-    Raises:
-        KeyosError: the device was locked or erased meanwhile.
-    """
-    note = ""
-    while True:
-        pin = await ui.enter(screens_device.check_pin(purpose, note))
-        if pin is None:
-            return False
-        with ui.working("Checking the PIN"):
-            try:
-                await use(pin)
-            except RequestError as error:
-                state = await ui.read_lock()
-                if not state.unlocked:
-                    raise
-                note = f"{vault_reason(error)} {tries_left(state)}"
-            else:
-                return True
 
 
 async def show_words(ui: Context) -> None:
@@ -269,5 +251,6 @@ async def show_facts(ui: Context) -> None:
             facts,
             chip,
             f"{(used + 1023) // 1024} KiB of {len(usage.apps)} apps",
+            ui.preferences.supply_chain,
         )
     )

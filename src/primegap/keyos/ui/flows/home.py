@@ -26,7 +26,10 @@ PAIRING_TIMEOUT_S: Final = 300.0  # a shown pairing code is a secret in plain si
 async def home(ui: Context, open_app: Callable[[str], None]) -> None:
     """Run the home screen for as long as the device is unlocked."""
     while ui.lock.unlocked:
-        choice = await ui.press_live(lambda: screens.home(ui.link, ui.apps), Rank.HOME)
+        if ui.core_model:
+            choice = await ui.press(screens.core_home(), Rank.HOME)
+        else:
+            choice = await ui.press_live(lambda: screens.home(ui.link, ui.apps), Rank.HOME)
         app = choice.removeprefix(screens.APP) if choice.startswith(screens.APP) else ""
         open_app(app)
         await start_installed(ui, app)

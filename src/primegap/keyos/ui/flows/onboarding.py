@@ -6,14 +6,19 @@ starts from the beginning.
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import os
 from typing import TYPE_CHECKING, Final
 
+from primegap.files import StorageError
 from primegap.keyos.api import security
 from primegap.keyos.errors import KeyosError
 from primegap.keyos.ui import screens
+from primegap.keyos.ui.flows.card import check_supply_chain, restore, scan_seed
 from primegap.keyos.ui.flows.context import Context, vault_reason
 from primegap.keyos.ui.flows.lock import security_words
+from primegap.keyos.ui.preferences import save_preferences
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,11 +30,34 @@ QUIZ_CHOICES: Final = 4
 async def first_start(ui: Context) -> None:
     """Run until the device has a seed and is unlocked."""
     while not ui.lock.onboarded:
-        await ui.press(screens.welcome())
+        if await ui.press(screens.welcome(core_model=ui.core_model)) == screens.CHECK_DEVICE:
+            await _check_device(ui)
+            continue
+        if ui.core_model and not ui.preferences.supply_chain:
+            _note_check(ui, "skipped")
         pin = await choose_pin(ui)
         if pin is None:
             continue
         await _make_seed(ui, pin)
+
+
+async def _check_device(ui: Context) -> None:
+    """Have the maker's server and the person judge whether this is a device that was made there."""
+    found = await check_supply_chain(ui)
+    if found is None:
+        return
+    _note_check(ui, found)
+    if found == "passed":
+        await ui.tell("The words agree", "This device is one that its maker made.", good=True)
+    else:
+        await ui.tell("The words do not agree", "Do not use this device. Ask its maker.")
+
+
+def _note_check(ui: Context, found: str) -> None:
+    """Keep what came of the check: left out, passed and failed stay apart (section 19.11)."""
+    ui.preferences = dataclasses.replace(ui.preferences, supply_chain=found)
+    with contextlib.suppress(StorageError):
+        save_preferences(ui.process.data, ui.preferences)
 
 
 async def choose_pin(ui: Context) -> str | None:
@@ -48,6 +76,10 @@ async def choose_pin(ui: Context) -> str | None:
 async def _make_seed(ui: Context, pin: str) -> None:
     """Choose length and dice, show the words, quiz, store."""
     choice = await ui.press(screens.seed_length())
+    if choice in {screens.RESTORE, screens.SCAN_SEED}:
+        if await (restore(ui) if choice == screens.RESTORE else scan_seed(ui)):
+            await _store(ui, pin)
+        return
     if choice not in screens.SEED_LENGTHS:
         return
     dice = ""
@@ -62,6 +94,15 @@ async def _make_seed(ui: Context, pin: str) -> None:
                 return
             if await _quiz(ui, seed.words):
                 break
+    except KeyosError as error:
+        await ui.tell("The seed was not stored", vault_reason(error))
+        return
+    await _store(ui, pin)
+
+
+async def _store(ui: Context, pin: str) -> None:
+    """Store the seed that is in memory under the PIN."""
+    try:
         with ui.working("Securing the seed"):
             ui.note_lock(await ui.process.call(security.CommitSeed(pin), security.SecurityState))
     except KeyosError as error:
