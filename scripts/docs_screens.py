@@ -140,7 +140,8 @@ SECTIONS: Final[tuple[tuple[str, str, ModuleType, tuple[str, ...]], ...]] = (
     ),
     (
         "Card, backup, and the check of a device",
-        "`back-up` on `pin-and-seed`, `firmware-files` on `security`; at the first start with `restore` or `scan-seed` on "
+        "`back-up` on `pin-and-seed`, `firmware-files` on `security`; at the first start with "
+        "`restore` or `scan-seed` on "
         "`seed-length`, and on a device of the model core with `check-device` on `welcome`. "
         "`file:` is followed by the number of a file in the list, from 0.",
         card,

@@ -181,6 +181,9 @@ def test_secret_bearing_messages_have_exactly_the_reviewed_holders() -> None:
         "ImportSeed": {"ui"},
         "AnswerSupplyChain": {"ui"},
         "GetWalletKeys": {"bitcoin"},
+        "GetAnchor": {"bitcoin"},
+        "SetAnchor": {"bitcoin"},
+        "EndSession": {"bitcoin"},
         "GetStorageKey": {"storage"},
         "GetAppSeed": {
             "app-manager",

@@ -106,13 +106,13 @@ def menu(account: Account) -> Screen:
             Row("Account", f"{account.name} ({account.network.value})"),
             ChoiceList(
                 (
-                    Choice(RECEIVE, "Receive", "Show an address", icon="coin"),
-                    Choice(CHECK, "Check an address", "Scan one to see if it is yours", icon="qr"),
-                    Choice(SIGN, "Sign by QR code", "Scan a payment to sign", icon="key"),
-                    Choice(LIMITS, "Limits and log", "What is allowed, and what was done"),
-                    Choice(SIGN_CARD, "Sign from the card", "A payment in a file", icon="key"),
-                    Choice(CONNECT, "Connect a wallet", "Show it this account", icon="phone"),
-                )
+                    Choice(RECEIVE, "Receive", icon="coin"),
+                    Choice(CHECK, "Check an address", icon="qr"),
+                    Choice(SIGN, "Sign by QR code", icon="key"),
+                    Choice(SIGN_CARD, "Sign from the card", icon="key"),
+                    Choice(CONNECT, "Connect a wallet", icon="phone"),
+                    Choice(LIMITS, "Limits and log", icon="shield"),
+                ),
             ),
         ),
         buttons=(Button(LEAVE, "Home", style=ButtonStyle.SECONDARY),),
