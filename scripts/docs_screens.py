@@ -282,7 +282,12 @@ def samples() -> dict[str, Screen]:
         subgroups=("ui-and-input.app-surface",),
     )
     plan = Plan(
-        app=app, manifest=builtin_manifests()[0], certificate=b"", new_publisher=True, replaces=None
+        app=app,
+        manifest=builtin_manifests()[0],
+        certificate=b"",
+        new_publisher=True,
+        replaces=None,
+        users=(),
     )
     installed = AppList(
         1,

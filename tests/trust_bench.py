@@ -49,6 +49,7 @@ from primegap.radio.firmware import bundled_image
 
 CRASHED: Final = 70
 KILLED: Final = -9
+PATIENCE_S: Final = 60.0  # a machine that does other things too is slow
 Entry = Callable[[Process], Awaitable[None]]
 
 
@@ -233,7 +234,7 @@ class Bench(Supervisor):
     async def puppet(self, role: str) -> Process:
         """Return the next process of a role that the test plays."""
         queue = self._arrivals.setdefault(role, asyncio.Queue())
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_S):
             return await queue.get()
 
     def kill(self, role: str) -> None:
@@ -250,7 +251,7 @@ class Bench(Supervisor):
         screen: dict[str, Any] = self.finger.screen()["screen"]
         return screen
 
-    async def wait(self, screen: str, timeout_s: float = 20) -> dict[str, Any]:
+    async def wait(self, screen: str, timeout_s: float = PATIENCE_S) -> dict[str, Any]:
         """Wait for a screen by its id."""
         await self.finger.wait(screen=screen, target=None, timeout_s=timeout_s)
         return self.shown()
@@ -258,7 +259,7 @@ class Bench(Supervisor):
     async def press(self, *targets: str) -> None:
         """Press targets one after another."""
         for target in targets:
-            await self.finger.wait(screen=None, target=target, timeout_s=20)
+            await self.finger.wait(screen=None, target=target, timeout_s=PATIENCE_S)
             await self.finger.press(target)
 
     async def approve(self, screen: str) -> None:
@@ -279,7 +280,7 @@ class Bench(Supervisor):
         """Do the first start up to the moment when the seed is stored; return the words."""
         await self.press("start")
         for _ in range(2):
-            await self.finger.wait(screen="choose-pin", target=None, timeout_s=20)
+            await self.finger.wait(screen="choose-pin", target=None, timeout_s=PATIENCE_S)
             await self.finger.type(PIN)
             await self.finger.press("done")
         await self.press("words-12", "no-dice")

@@ -85,7 +85,7 @@ async def developer_on(one: Bench) -> None:
 
 
 async def refused(one: Bench, kind: str, data: bytes = b"") -> str:
-    answer = await asyncio.wait_for(one.port.ask(kind, data), 20)
+    answer = await asyncio.wait_for(one.port.ask(kind, data), 60)
     return str(answer.get("error", answer))
 
 
@@ -93,7 +93,7 @@ async def install(one: Bench, data: bytes, *screens: str) -> dict[str, Any]:
     job = asyncio.ensure_future(one.port.ask("install", data))
     for screen in screens:
         await one.approve(screen)
-    return await asyncio.wait_for(job, 20)
+    return await asyncio.wait_for(job, 60)
 
 
 @pytest.mark.guarantee("A-8", tried="an app installed, used, removed")
@@ -169,6 +169,60 @@ async def test_an_app_from_the_card_is_judged_as_from_anywhere(tmp_path: Path) -
         await one.press("ok", "back", "back")
         await tile(one, f"app:{ROLE}")
         assert (await one.wait("hello"))["app"] == "Hello"
+
+
+async def test_an_app_that_others_work_with_is_updated_under_them_and_not_removed(
+    tmp_path: Path,
+) -> None:
+    """The user of a server outlives the server's updates, and is never left without it."""
+
+    def made(identifier: str, **changes: Any) -> bytes:
+        return signed_bundle(
+            identifier=identifier, appName={"en": identifier.capitalize()}, **changes
+        )
+
+    def offers(version: str, *messages: str) -> bytes:
+        rule = {"permissionGroup": "ui-and-input.app-surface", "approval": "autoAllow"}
+        desk = {name: {"id": number, **rule} for number, name in enumerate(messages, 1)}
+        return made("desk", version=version, servers={"app/desk": desk})
+
+    user = made(
+        "guest", permissions={"app/desk": ["Ask"], "os/ui": ["Present", "WaitOpened", "Close"]}
+    )
+    guest = role_of(derive_app_id(fingerprint(), "guest"))
+    desk = role_of(derive_app_id(fingerprint(), "desk"))
+    async with bench(tmp_path, entries={guest: show_when_opened}) as one:
+        await one.set_up()
+        await developer_on(one)
+        assert await refused(one, "install", user) == "app-permission-refused"
+        await install(one, offers("1.0.0", "Ask"), "accept-publisher", "install-app")
+        await install(one, user, "install-app")
+        done = await install(one, offers("1.1.0", "Tell", "Ask"), "update-app")
+        assert done["installed"]["version"] == "1.1.0"
+        assert one.table.manifests[desk].servers["app/desk"]["Ask"] == 2
+        assert guest in one.table.manifests
+        await tile(one, f"app:{guest}")
+        await one.wait("hello")
+        await one.press("bye")
+        assert await refused(one, "install", offers("1.2.0", "Tell")) == "app-needed"
+        job = asyncio.ensure_future(one.port.ask("remove", b"desk"))
+        await one.approve("remove-app")
+        assert (await job)["error"] == "app-needed"
+        assert {guest, desk} <= set(one.table.manifests)
+        for name in (b"guest", b"desk"):
+            job = asyncio.ensure_future(one.port.ask("remove", name))
+            await one.approve("remove-app")
+            assert "removed" in await job
+
+
+async def show_when_opened(process: Process) -> None:
+    process.serve()
+    await process.call(ui.WaitOpened())
+    await show(process)
+
+
+def fingerprint() -> bytes:
+    return parse_certificate_untrusted(publisher().certificate).fingerprint
 
 
 async def asking(process: Process) -> None:

@@ -53,7 +53,7 @@ def app_rights(manifest: BundleManifest) -> list[Row]:
     Raises:
         AppError: a device would refuse it, and why.
     """
-    return judge_permissions(core_manifest(manifest), builtin_manifests(), ())
+    return judge_permissions(core_manifest(manifest), builtin_manifests(), ())[0]
 
 
 def _read(path: Path) -> tuple[dict[str, Any], bytes]:

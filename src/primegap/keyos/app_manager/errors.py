@@ -82,7 +82,7 @@ class NeededError(AppError):
     """Another installed app exchanges messages with this one."""
 
     code = "app-needed"
-    hint = "Another installed app works together with this one. Remove that one first."
+    hint = "Another installed app works only with this one. Remove or update that one first."
 
 
 class TooManyAppsError(AppError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import unicodedata
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ from primegap.keyos.app_manager.errors import (
     AlteredError,
     BuiltInError,
     NameTakenError,
+    NeededError,
     NotInstalledError,
     OlderVersionError,
     PermissionRefusedError,
@@ -51,6 +53,8 @@ class Plan:
     new_publisher: bool
     replaces: InstalledApp | None
     "The version that is installed now."
+    users: tuple[Manifest, ...]
+    "Other installed apps that work only with this one, in the order in which core takes them."
 
 
 def core_manifest(bundle: BundleManifest) -> Manifest:
@@ -81,6 +85,7 @@ def judge_install(
     *,
     builtin: Iterable[Manifest],
     others: Iterable[Manifest],
+    before: Manifest | None = None,
     running: Collection[bytes],
     system_version: str,
     now_s: float,
@@ -92,6 +97,7 @@ def judge_install(
         registry: of now.
         builtin: manifests of the image.
         others: manifests of the other installed apps.
+        before: manifest of the version that is installed.
         running: app ids of apps that run.
         system_version: of this device.
         now_s: time of the device's clock; it counts as the latest ever seen if it is earlier.
@@ -128,7 +134,7 @@ def judge_install(
     if new_publisher and len(registry.publishers) >= MAX_PUBLISHERS:
         raise TooManyAppsError("too many publishers")
     core = core_manifest(manifest)
-    rows = judge_permissions(core, builtin, others)
+    rows, users = judge_permissions(core, builtin, others, before=before)
     return Plan(
         app=InstalledApp(
             app_id=manifest.app_id,
@@ -145,6 +151,7 @@ def judge_install(
         certificate=_later_certificate(bundle, registry),
         new_publisher=new_publisher,
         replaces=installed,
+        users=users,
     )
 
 
@@ -188,16 +195,46 @@ def _later_certificate(bundle: Bundle, registry: Registry) -> bytes:
 
 
 def judge_permissions(
-    manifest: Manifest, builtin: Iterable[Manifest], others: Iterable[Manifest]
-) -> list[Row]:
-    """Return every message that an installed app may send, and whether the person is asked first.
+    manifest: Manifest,
+    builtin: Iterable[Manifest],
+    others: Iterable[Manifest],
+    *,
+    before: Manifest | None = None,
+) -> tuple[list[Row], tuple[Manifest, ...]]:
+    """Return what an installed app may send, and the other apps that work only with it.
+
+    The first says for each message whether the person is asked; the second is in the order in which
+    core takes them.
 
     Raises:
         PermissionRefusedError: it names something that an installed app cannot have.
+        NeededError: another app works with what this version does not offer any more.
     """
+    table = PermissionTable(builtin)
+    users = _install_all(table, others)[1]
     try:
-        table = PermissionTable(builtin, installed=others)
         table.install(manifest)
     except ManifestError as error:
         raise PermissionRefusedError(str(error)) from error
-    return [row for row in table.effective() if row.role == manifest.role]
+    taken, left = _install_all(table, users)
+    for user in left:
+        if before is not None and not user.permissions.keys().isdisjoint(before.servers):
+            raise NeededError(f"{user.role} needs what this version does not offer")
+    return [row for row in table.effective() if row.role == manifest.role], tuple(taken)
+
+
+def _install_all(
+    table: PermissionTable, manifests: Iterable[Manifest]
+) -> tuple[list[Manifest], list[Manifest]]:
+    """Install what can be, each after those whose servers it names; return it, and the rest."""
+    taken: list[Manifest] = []
+    left = list(manifests)
+    while True:
+        before = len(taken)
+        for manifest in list(left):
+            with contextlib.suppress(ManifestError):
+                table.install(manifest)
+                taken.append(manifest)
+                left.remove(manifest)
+        if len(taken) == before:
+            return taken, left

@@ -206,6 +206,7 @@ class AppManager:
             self.registry,
             builtin=self._builtin,
             others=others,
+            before=self._stored_manifest(bundle.manifest.app_id),
             running=await self._running(),
             system_version=self._process.config["version"],
             now_s=self._now_s(),
@@ -217,13 +218,24 @@ class AppManager:
         return None
 
     async def _install(self, plan: Plan, data: bytes) -> None:
-        """Make it true in one write; before it nothing is installed, after it everything is."""
+        """Make it true in one write; before it nothing is installed, after it everything is.
+
+        Core forgets the apps that work only with this one for that moment, which ends them.
+        """
         if plan.replaces is not None:
+            for user in reversed(plan.users):
+                await self._withdraw(user.app_id)
             await self._withdraw(plan.app.app_id)
-        self._stored.install(plan.app, plan.certificate, data)
+        try:
+            self._stored.install(plan.app, plan.certificate, data)
+        except StorageError:
+            await self._admit_all()
+            raise
         self._changed()
         self._process.log(f"installed {plan.app.identifier} {plan.app.version}")
         await self._admit(plan.app.app_id, plan.manifest)
+        for user in plan.users:
+            await self._admit(user.app_id, user)
 
     # -- start ----------------------------------------------------------------------------------
 
