@@ -70,7 +70,13 @@ def test_an_app_in_other_hands_gets_no_further_than_its_rights(taken: Running) -
     """One story: locked, unlocked, asking, flooding. The code in the sandbox is the attacker's."""
     order(taken, "locked")
     found = result(taken, "locked")
-    assert found == {"xpub": LOCKED, "key": LOCKED, "seed": "silence", "question": "silence"}
+    assert found == {
+        "xpub": LOCKED,
+        "key": LOCKED,
+        "wallets": LOCKED,
+        "seed": "silence",
+        "question": "silence",
+    }
     assert taken.screen() == "unlock"
     unlock(taken)
 

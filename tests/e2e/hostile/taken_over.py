@@ -20,7 +20,18 @@ if TYPE_CHECKING:
 
     from primegap.keyos.process import Process
 
-SECURITY: Final = {"GetAppSeed": 6, "GetAccountXpub": 7, "TakeAccountKey": 8, "WaitUnlocked": 10}
+SECURITY: Final = {
+    "GetAppSeed": 6,
+    "GetAccountXpub": 7,
+    "TakeAccountKey": 8,
+    "WaitUnlocked": 10,
+    "GetDeviceFacts": 17,
+    "GetAnchor": 20,
+    "SetAnchor": 21,
+    "EndSession": 22,
+    "GetWalletKeys": 23,
+}
+"What the manifest allows the app; everything else is tried too."
 UI: Final = {"Present": 1, "Confirm": 2, "Update": 3, "WaitOpened": 4, "Notify": 5, "Close": 6}
 CONTENT: Final = bytes(range(32))
 FLOOD_S: Final = 4.0
@@ -66,11 +77,12 @@ def locked(control: Control) -> Any:
     found = {
         "xpub": ask(security, SECURITY["GetAccountXpub"], "regtest", 0),
         "key": ask(security, SECURITY["TakeAccountKey"], "regtest", 0, bytes(16), CONTENT),
+        "wallets": ask(security, SECURITY["GetWalletKeys"], "regtest", 0),
     }
     waiting = control.must_connect("os/security")
     waiting.request(SECURITY["GetAppSeed"], 1)
     found["seed"] = waiting.outcome(0.3)
-    ui.request(UI["Confirm"], 1, cbor2.dumps([question(), CONTENT, None]))
+    ui.request(UI["Confirm"], 1, cbor2.dumps([question(), CONTENT, None, 0]))
     found["question"] = ui.outcome(0.5)
     ui.sock.close()
     return found
@@ -97,8 +109,14 @@ def forged(control: Control) -> Any:
         "has no way out": question(buttons=[], confirm=False),
     }
     for name, screen in screens.items():
-        found[f"confirm {name}"] = ask(ui, UI["Confirm"], screen, CONTENT, None)
+        found[f"confirm {name}"] = ask(ui, UI["Confirm"], screen, CONTENT, None, 0)
         found[f"notify {name}"] = ask(ui, UI["Notify"], screen)
+    for session_s in (-1, 59, 1 << 40):
+        choice = ["regtest", 0]
+        found[f"confirm {session_s} s"] = ask(
+            ui, UI["Confirm"], question(), CONTENT, choice, session_s
+        )
+    found["confirm no key"] = ask(ui, UI["Confirm"], question(), CONTENT, None, 3600)
     return found
 
 
@@ -106,7 +124,7 @@ def asks(control: Control) -> Any:
     """Ask for a key in words of its own; then use the answer for all that it is not good for."""
     security, ui = control.must_connect("os/security"), control.must_connect("os/ui")
     ui.sock.settimeout(30)
-    ui.request(UI["Confirm"], 1, cbor2.dumps([question(), CONTENT, ["regtest", 0]]))
+    ui.request(UI["Confirm"], 1, cbor2.dumps([question(), CONTENT, ["regtest", 0], 0]))
     reply = ui.receive(30)
     assert reply is not None
     approved, number, _ = cbor2.loads(reply[0].payload)
@@ -136,7 +154,7 @@ def floods(control: Control) -> Any:
     while time.monotonic() < end:
         for wire in wires:
             number += 1
-            throw(wire, UI["Confirm"], number, cbor2.dumps([dear, CONTENT, None]))
+            throw(wire, UI["Confirm"], number, cbor2.dumps([dear, CONTENT, None, 0]))
             throw(wire, UI["Notify"], number + 1_000_000, bomb)
         throw(security, SECURITY["GetAccountXpub"], number, bomb)
         for wire in (*wires, security):
