@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.async_api import Page, expect
+from playwright.async_api import Page, Route, expect
 from playwright.async_api import TimeoutError as PageTimeoutError
 from tests.e2e.browser_support import (
     DESKTOP,
@@ -275,6 +275,21 @@ async def test_a_payment_goes_through_without_scripts(tmp_path: Path) -> None:
         await client.post("/sync")
         # Without scripts the page looks again by itself until it is there.
         await expect(page.get_by_text("Confirmed in block")).to_be_visible()
+
+
+async def test_a_script_that_comes_late_leaves_no_page_behind(tmp_path: Path) -> None:
+    async def late(route: Route) -> None:
+        await asyncio.sleep(0.5)
+        await route.continue_()
+
+    async with (
+        funded_page(tmp_path, served=True) as (client, _, _),
+        chromium() as browser,
+    ):
+        page = await browser.new_page()
+        await page.route("**/hx-ws-4.min.js", late)
+        await page.goto(f"{client.base_url}/?token={TOKEN}")
+        await expect(page.locator("body")).to_have_attribute("data-live", "yes")
 
 
 async def test_the_page_notices_that_the_companion_is_gone(tmp_path: Path) -> None:
