@@ -71,6 +71,7 @@ def test_all_commands_are_there() -> None:
         "resume",
         "send",
         "serve",
+        "sign-message",
         "sync",
         "unpair",
     ]
@@ -85,6 +86,7 @@ def test_all_commands_are_there() -> None:
         (("receive",), "no-account"),
         (("sync",), "no-account"),
         (("limits",), "not-paired"),
+        (("sign-message", STRANGER, "Hello"), "not-paired"),
         (("audit-log",), "not-paired"),
         (("propose-limits",), "no-account"),
         (("history",), "no-account"),

@@ -115,6 +115,12 @@ def is_ecdsa_signature(der: bytes, public_key: bytes, digest: bytes) -> bool:
         return False
 
 
+def is_low_der(der: bytes) -> bool:
+    """Tell whether a signature has the one form that is relayed: strict DER, low second number."""
+    numbers = _strict_numbers(der)
+    return numbers is not None and numbers[1] <= _CURVE_ORDER // 2
+
+
 def _strict_numbers(der: bytes) -> tuple[int, int] | None:
     """Return the two numbers of a DER signature in its only form (BIP-66)."""
     if not 8 <= len(der) <= 72 or der[0] != 0x30 or der[1] != len(der) - 2 or der[2] != 2:
@@ -156,3 +162,32 @@ def is_schnorr_signature(signature: bytes, public_key: bytes, digest: bytes) -> 
         return bool(PublicKeyXOnly(public_key).verify(signature, digest))
     except ValueError:
         return False
+
+
+# --- signatures of messages ---------------------------------------------------------------------
+
+
+def sign_recoverable(secret: bytes, digest: bytes) -> bytes:
+    """Return both numbers of a deterministic signature and which key it is of, 65 bytes."""
+    signature: bytes = PrivateKey(secret).sign_recoverable(digest, hasher=None)
+    return signature
+
+
+def recover_public_key(signature: bytes, digest: bytes, *, compressed: bool) -> bytes | None:
+    """Return the key that made a recoverable signature, in its short or long form; None if none.
+
+    Args:
+        signature: 64 bytes and a number from 0 to 3.
+        digest: 32 bytes.
+        compressed: 33 bytes rather than 65.
+    """
+    try:
+        key = PublicKey.from_signature_and_message(signature, digest, hasher=None)
+        result: bytes = key.format(compressed=compressed)
+    except ValueError:
+        return None
+    except Exception as error:
+        if type(error) is not Exception:
+            raise
+        return None
+    return result

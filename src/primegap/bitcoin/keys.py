@@ -15,7 +15,13 @@ import bdkpython
 
 from primegap.base58 import decode_base58check
 from primegap.bitcoin.accounts import AccountKey
-from primegap.bitcoin.curve import add_to_secret, public_key_of, sign_ecdsa, sign_schnorr
+from primegap.bitcoin.curve import (
+    add_to_secret,
+    public_key_of,
+    sign_ecdsa,
+    sign_recoverable,
+    sign_schnorr,
+)
 from primegap.bitcoin.errors import BitcoinError, LocalError
 from primegap.bitcoin.mnemonic import (
     check_entropy,
@@ -209,6 +215,14 @@ class AccountSigner:
             LocalError: the signer was closed.
         """
         return sign_ecdsa(self._child(chain, index), digest)
+
+    def sign_recoverable(self, chain: int, index: int, digest: bytes) -> bytes:
+        """Sign a digest so that the key can be recovered (BIP-137); return 65 bytes.
+
+        Raises:
+            LocalError: the signer was closed.
+        """
+        return sign_recoverable(self._child(chain, index), digest)
 
     def sign_schnorr(
         self, chain: int, index: int, digest: bytes, *, merkle_root: bytes | None = None

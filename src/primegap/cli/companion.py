@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from primegap.cli.companion_limits import audit_log, limits, propose_limits
+from primegap.cli.message import sign_message
 from primegap.cli.output import Settings, command, emit, say
 
 if TYPE_CHECKING:
@@ -475,5 +476,5 @@ async def _serve(options: Options, port: int, *, as_json: bool) -> None:
 
 # -- limits and log -------------------------------------------------------------------------------
 
-for one in (limits, propose_limits, audit_log):
+for one in (limits, propose_limits, audit_log, sign_message):
     companion.add_command(one)

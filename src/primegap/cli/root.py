@@ -20,6 +20,7 @@ LAZY: Final = {
     "demo": "primegap.cli.demo:demo",
     "device": "primegap.cli.device:device",
     "link": "primegap.cli.link:link",
+    "message": "primegap.cli.message:message",
     "qr": "primegap.cli.codes:qr",
     "regtest": "primegap.cli.regtest:regtest",
     "ur": "primegap.cli.codes:ur",

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
     from primegap.airgap import UrEncoder
     from primegap.bitcoin.accounts import AccountKey
+    from primegap.bitcoin.message_requests import SignedMessage
     from primegap.bitcoin.review_values import Review
     from primegap.companion.device_link import DeviceLink
     from primegap.companion.state import PairedDevice
@@ -431,6 +432,30 @@ class Companion:
             return review_psbt(bytes.fromhex(payment.psbt), self._parse(stored))
         except BitcoinError as error:
             raise PaymentError("the stored payment does not hold together") from error
+
+    # -- messages -------------------------------------------------------------------------------
+
+    async def sign_message(self, address: str, message: bytes, form: str = "") -> SignedMessage:
+        """Have the device sign a message with an address of the account; verify the signature.
+
+        Args:
+            address: of the account.
+            message: at most 480 bytes.
+            form: `bip137`, `bip322-simple`, `bip322-full`, or empty for the usual one.
+
+        Raises:
+            SignedElsewhereError: the signature that came back does not verify.
+        """
+        from primegap.bitcoin.message_requests import SignedMessage
+        from primegap.bitcoin.messages import verify_message
+
+        link = await self._connected_link()
+        signature = await link.request_message_signature(self.account().id, address, message, form)
+        try:
+            verify_message(message, address, signature, self.network)
+        except BitcoinError as error:
+            raise SignedElsewhereError("the signature does not verify") from error
+        return SignedMessage(message, address, signature)
 
     # -- limits and log -------------------------------------------------------------------------
 

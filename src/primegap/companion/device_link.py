@@ -387,6 +387,26 @@ class DeviceLink:
             case _:
                 raise RejectedError("the policy was rejected on the device")
 
+    async def request_message_signature(
+        self, account_id: str, address: str, message: bytes, form: str
+    ) -> str:
+        """Have a message signed by an address; return the signature.
+
+        Raises:
+            RejectedError, DeviceRefusedError, LinkLostError: as `request_signature`.
+        """
+        params = routes.SignMessageParams(
+            account_id=account_id, address=address, message=message, form=form
+        )
+        answer = await self._ask(routes.RequestSignMessage, params)
+        match answer:
+            case routes.SignMessageSigned(signature):
+                return signature
+            case routes.SignMessageError(text):
+                raise _refused(text)
+            case _:
+                raise RejectedError("the message was rejected on the device")
+
     async def request_policies(self) -> tuple[routes.PolicyInForce, ...]:
         """Return the policies that hold for this companion's payments."""
         return (await self._ask(routes.RequestPolicies, Empty())).policies

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 from primegap.apps.bitcoin import screens, screens_limits
 from primegap.apps.bitcoin.guard import Guard, RecordPutBackError
 from primegap.apps.bitcoin.limits import Limits
+from primegap.apps.bitcoin.messages import Messages
 from primegap.apps.bitcoin.shared_work import SharedWork
 from primegap.apps.bitcoin.store import Memory
 from primegap.bitcoin.accounts import Account, AccountKey, Keychain
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from primegap.airgap import AirgapError, Received
+    from primegap.bitcoin.messages import MessageReview
     from primegap.bitcoin.review_values import Review
     from primegap.keyos.process import Process
 
@@ -78,6 +80,7 @@ class BitcoinApp:
         self._asking = SharedWork()
         self._guard: Guard
         self._limits: Limits
+        self._messages: Messages
 
     async def run(self) -> None:
         """Wait for the first unlock, then serve the person and the companion."""
@@ -85,6 +88,7 @@ class BitcoinApp:
         file = SealedFile(self._process.data, "state", seed)
         self._guard = Guard(self._process, seed)
         self._limits = Limits(self._process, self._screen, self._guard)
+        self._messages = Messages(self._process, self._screen, self._guard, self._sign_message)
         self._memory = await load_state(file, Memory.load, log=self._process.log)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._serve_person())
@@ -144,6 +148,11 @@ class BitcoinApp:
                 await self._sign_from_card(account)
             case screens.CONNECT:
                 await self._connect_wallet(account)
+            case screens.MESSAGE:
+                try:
+                    await self._messages.open(account, self._key_choice())
+                except BitcoinError as error:
+                    await self._screen.present(screens.problem("Not signed", error.hint))
             case _:
                 await self._sign_by_qr(account)
 
@@ -312,6 +321,16 @@ class BitcoinApp:
         with AccountSigner.from_private_key(key.key, self._network) as signer:
             return sign_psbt(psbt, review, review.digest, account, signer)
 
+    async def _sign_message(self, review: MessageReview, confirmation: bytes) -> str:
+        """Sign a message that the person confirmed."""
+        from primegap.bitcoin.keys import AccountSigner
+        from primegap.bitcoin.messages import sign_message
+
+        account, _ = await self._open_account()
+        key = await self._take_key(confirmation, review.digest)
+        with AccountSigner.from_private_key(key.key, self._network) as signer:
+            return sign_message(review, account, signer)
+
     def _key_choice(self) -> security.KeyChoice:
         return security.KeyChoice(self._network.value, ACCOUNT)
 
@@ -438,6 +457,8 @@ class BitcoinApp:
                 await self._answer_policies(call)
             elif call.route == routes.RequestAuditLog.key.route_id:
                 await self._answer_log(call)
+            elif call.route == routes.RequestSignMessage.key.route_id:
+                await self._answer_message(call)
             else:
                 await self._end(call, RESET_UNKNOWN_ROUTE)
         except (BitcoinError, StorageError, KeyosError) as error:
@@ -588,6 +609,31 @@ class BitcoinApp:
             answer = await self._limits.in_force(account, call.pairing)
             body = routes.RequestPolicies.answer.encode(answer)
             await self._process.call(calls.Answer(call.call, body))
+
+    async def _answer_message(self, call: calls.RemoteCall) -> None:
+        from primegap.quantumlink.api import bitcoin as routes
+        from primegap.quantumlink.errors import QuantumLinkError
+
+        try:
+            params = routes.RequestSignMessage.request.decode_untrusted(call.body)
+        except QuantumLinkError:
+            await self._end(call, RESET_CODEC)
+            return
+        account = await self._shared_account(call)
+        if account is None:
+            return
+        answer: routes.SignMessageResponse
+        if params.account_id != account.id:
+            answer = routes.SignMessageError("This account is not on the device.")
+        else:
+            answer = await self._asking.do(
+                (call.pairing, params),
+                lambda: self._messages.for_companion(
+                    account, self._key_choice(), params, call.pairing
+                ),
+            )
+        body = routes.RequestSignMessage.answer.encode(answer)
+        await self._process.call(calls.Answer(call.call, body))
 
     async def _answer_log(self, call: calls.RemoteCall) -> None:
         from primegap.quantumlink.api import bitcoin as routes

@@ -47,6 +47,7 @@ SIGN: Final = "sign"
 LIMITS: Final = "limits"
 SIGN_CARD: Final = "sign-card"
 CONNECT: Final = "connect"
+MESSAGE: Final = "message"
 NEXT: Final = "next"
 SAVE: Final = "save"
 FILE: Final = "file:"
@@ -62,7 +63,7 @@ ADJUST: Final = "adjust"
 BACK: Final = "back"
 DOTS: Final = "dots"
 PERIOD: Final = "period"
-MENU: Final = frozenset({RECEIVE, CHECK, SIGN, SIGN_CARD, CONNECT, LIMITS})
+MENU: Final = frozenset({RECEIVE, CHECK, SIGN, SIGN_CARD, CONNECT, LIMITS, MESSAGE})
 HOLD_MS: Final = 1500
 PERIODS: Final = dict(
     zip(
@@ -112,6 +113,7 @@ def menu(account: Account) -> Screen:
                     Choice(SIGN_CARD, "Sign from the card", icon="key"),
                     Choice(CONNECT, "Connect a wallet", icon="phone"),
                     Choice(LIMITS, "Limits and log", icon="shield"),
+                    Choice(MESSAGE, "Sign a message", icon="key"),
                 ),
             ),
         ),

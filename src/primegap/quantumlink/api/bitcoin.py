@@ -180,6 +180,47 @@ class AuditLogExport:
     "A text file: see `primegap.bitcoin.audit`."
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignMessageParams:
+    """A message to sign with an address."""
+
+    account_id: str
+    address: str
+    message: bytes
+    form: str
+    "`bip137`, `bip322-simple`, `bip322-full`; empty for the usual one of the address."
+
+
+class SignMessageResponse(Choice):
+    """What became of it."""
+
+    __slots__ = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SignMessageSigned(SignMessageResponse):
+    """The device signed."""
+
+    variant = "Signed"
+    signature: str
+    "Base64."
+
+
+@dataclass(frozen=True, slots=True)
+class SignMessageRejected(SignMessageResponse):
+    """The user refused on the device."""
+
+    variant = "Rejected"
+
+
+@dataclass(frozen=True, slots=True)
+class SignMessageError(SignMessageResponse):
+    """The device cannot sign it."""
+
+    variant = "Error"
+    error: str
+
+
 RequestSignPsbt: Final = RequestRoute(
     name="RequestSignPsbt",
     key=AppRouteKey(BITCOIN_APP, 1),
@@ -240,6 +281,15 @@ RequestAuditLog: Final = RequestRoute(
     max_answer_bytes=1 << 20,
 )
 "The signed audit log."
+
+RequestSignMessage: Final = RequestRoute(
+    name="RequestSignMessage",
+    key=AppRouteKey(BITCOIN_APP, 0x8004),
+    request=cbor_codec(SignMessageParams),
+    answer=cbor_codec(SignMessageResponse),
+    timeout_s=None,
+)
+"Show a message and sign it with an address of an account."
 
 RequestBroadcastTransaction: Final = RequestRoute(
     name="RequestBroadcastTransaction",

@@ -20,6 +20,7 @@ from primegap.quantumlink.api.bitcoin import (
     RequestPassportActiveSeedFingerprint,
     RequestPolicies,
     RequestSetPolicy,
+    RequestSignMessage,
     RequestSignPsbt,
     SubscribeAccountUpdated,
     SubscribePassportActiveSeedFingerprint,
@@ -94,7 +95,12 @@ PHONE_ROUTES: Final[tuple[Route, ...]] = (
 )
 "Routes that services of the phone serve and the device calls."
 
-EXTENSION_ROUTES: Final[tuple[Route, ...]] = (RequestSetPolicy, RequestPolicies, RequestAuditLog)
+EXTENSION_ROUTES: Final[tuple[Route, ...]] = (
+    RequestSetPolicy,
+    RequestPolicies,
+    RequestAuditLog,
+    RequestSignMessage,
+)
 "Routes of ours, which the API does not have; apps of the device serve them."
 
 ALL_ROUTES: Final = DEVICE_ROUTES + PHONE_ROUTES
