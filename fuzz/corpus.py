@@ -307,6 +307,17 @@ def _registered_wallets() -> Iterator[bytes]:
         yield text.encode()
 
 
+def _messages() -> Iterator[bytes]:
+    from primegap.bitcoin.message_requests import SignedMessage
+
+    yield b"signmessage m/84h/0h/0h/0/5 ascii:Hello"
+    yield b"Hello\nm/84'/0'/0'/0/5\np2wpkh"
+    for case in _vectors("bitcoin-bip322")["simple"]:
+        for signature in case["bip322_signatures"]:
+            signed = SignedMessage(case["message"].encode(), case["address"], signature)
+            yield signed.armoured().encode()
+
+
 def seeds(name: str) -> Iterable[bytes]:
     """Return all seeds of a harness that the vectors offer."""
     wire = "quantumlink-v2-wire-vectors"
@@ -355,6 +366,8 @@ def seeds(name: str) -> Iterable[bytes]:
             return _pairing()
         case "audit-logs":
             return _audit_logs()
+        case "messages":
+            return _messages()
         case "policies":
             return _policies()
         case "registered-wallets":

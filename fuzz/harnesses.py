@@ -644,3 +644,28 @@ def registered_wallets() -> Harness:
             promise(max(use.key for use in template.uses) < template.key_count, "keys are counted")
 
     return run
+
+
+@harness
+def messages() -> Harness:
+    """Requests to sign a message, armoured messages, and signatures of them."""
+    from primegap.bitcoin.errors import RemoteError
+    from primegap.bitcoin.message_requests import (
+        parse_armour_untrusted,
+        parse_code_untrusted,
+        parse_file_untrusted,
+    )
+    from primegap.bitcoin.messages import verify_message
+    from primegap.bitcoin.networks import Network
+
+    def run(data: bytes) -> None:
+        text = data.decode("utf-8", "replace")
+        with contextlib.suppress(RemoteError):
+            parse_code_untrusted(text)
+        with contextlib.suppress(RemoteError):
+            parse_file_untrusted(data)
+        with contextlib.suppress(RemoteError):
+            signed = parse_armour_untrusted(text)
+            verify_message(signed.message, signed.address, signed.signature, Network.MAINNET)
+
+    return run

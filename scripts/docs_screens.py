@@ -20,11 +20,14 @@ from primegap.apps.authenticator.otp import Account as Login
 from primegap.apps.authenticator.otp import OtpKind
 from primegap.apps.bitcoin import screens as bitcoin
 from primegap.apps.bitcoin import screens_limits as limits
+from primegap.apps.bitcoin import screens_messages as messages
 from primegap.apps.settings import screens as settings
-from primegap.bitcoin.accounts import Account, Keychain
+from primegap.bitcoin.accounts import Account, AddressMatch, Keychain
 from primegap.bitcoin.amounts import Satoshi
 from primegap.bitcoin.exports.wallets import BY_ID
 from primegap.bitcoin.keys import account_key
+from primegap.bitcoin.message_requests import SignedMessage
+from primegap.bitcoin.messages import review_message
 from primegap.bitcoin.networks import Network
 from primegap.bitcoin.policy import Policies, Policy, Scope, Session, SetPolicy, Unattended
 from primegap.bitcoin.review_values import ChangeOutput, ExternalOutput, Review
@@ -244,11 +247,22 @@ SECTIONS: Final[tuple[tuple[str, str, ModuleType, tuple[str, ...]], ...]] = (
             "renew_record",
         ),
     ),
+    (
+        "Bitcoin app: messages",
+        "Opened with `message` on `bitcoin`; `review-message` also comes when the companion asks.",
+        messages,
+        ("sources", "scanning", "review_message", "signature"),
+    ),
 )
 
 
 PATTERNS: Final = (card.FILE, settings.GRANT, settings.OFFSET, authenticator.ACCOUNT)
-PREFIXES: Final = {card: "card.", settings: "settings.", authenticator: "authenticator."}
+PREFIXES: Final = {
+    card: "card.",
+    settings: "settings.",
+    authenticator: "authenticator.",
+    messages: "messages.",
+}
 "Before the names of samples, where two apps call a screen the same."
 SWITCHES: Final = tuple(
     SwitchInfo(name, present=True, chosen=True, on=True) for name in SWITCH_NAMES
@@ -365,6 +379,12 @@ def samples() -> dict[str, Screen]:
         "card.firmware": card.firmware([(files[0], firmware)]),
         "card.supply_chain_words": card.supply_chain_words(["abandon"] * 4),
         "adjust_qr": bitcoin.adjust_qr(DEFAULT_DENSITY, 250),
+        "messages.sources": messages.sources("message.txt"),
+        "messages.scanning": messages.scanning(),
+        "messages.review_message": messages.review_message(
+            review_message(b"Text", account, AddressMatch(Keychain.EXTERNAL, 0), None), account
+        ),
+        "messages.signature": messages.signature(SignedMessage(b"Text", address, "AAAA")),
         "limits": limits.limits(Policies((held,))),
         "policy_details": limits.policy_details(held, 0, None, 0),
         "policy_details,session": limits.policy_details(held, 0, Session(held, 0, 1), 60),

@@ -95,7 +95,11 @@ def test_a_header_of_the_wrong_kind_is_refused_and_the_common_one_is_read() -> N
 
 
 def test_the_usual_form_follows_the_address() -> None:
-    for purpose, form in ((44, MessageForm.BIP137), (84, MessageForm.SIMPLE)):
+    for purpose, form in (
+        (44, MessageForm.BIP137),
+        (84, MessageForm.BIP137),
+        (86, MessageForm.SIMPLE),
+    ):
         address, signature = signed(purpose, None)
         assert verify_message(MESSAGE, address, signature, Network.REGTEST) is form
 

@@ -11,8 +11,10 @@ from tests.bitcoin_kit import STRANGER, Wallet, make_wallet
 from tests.stored_seed import ENTROPY, store_seed
 from tests.trust_bench import Bench, Phone, Radio, bench, paired, quick_hand, quick_pin, radio
 
+from primegap.bitcoin.accounts import Keychain
 from primegap.bitcoin.audit import verify_untrusted
 from primegap.bitcoin.derivation import address_of_script
+from primegap.bitcoin.messages import verify_message
 from primegap.bitcoin.networks import Network
 from primegap.bitcoin.policy import Policy, Scope, Unattended
 from primegap.quantumlink.api import bitcoin as routes
@@ -224,3 +226,32 @@ async def test_a_record_that_was_put_back_signs_nothing_until_it_is_renewed(
     signed = house.ask(house.wallet.pay(31_000))
     await house.device.approve("review")
     assert isinstance(await signed, routes.SignPsbtSigned)
+
+
+async def test_messages_are_signed_after_the_person_has_read_them(house: House) -> None:
+    wallet, phone = house.wallet, house.phone
+    address = wallet.account.address(Keychain.EXTERNAL, 3)
+
+    def ask(message: bytes, address: str = address) -> asyncio.Task[routes.SignMessageResponse]:
+        params = routes.SignMessageParams(
+            account_id=house.account, address=address, message=message, form=""
+        )
+        request = phone.client.request(routes.RequestSignMessage, params, timeout_s=60)
+        return asyncio.create_task(request)
+
+    asked = ask(b"I own this.\nChallenge: 1")
+    shown = await house.device.wait("review-message")
+    assert "I own this.\\nChallenge: 1" in str(shown)
+    await house.device.approve("review-message")
+    answer = await asked
+    assert isinstance(answer, routes.SignMessageSigned)
+    verify_message(b"I own this.\nChallenge: 1", address, answer.signature, Network.REGTEST)
+
+    hostile = ask("pay\u202e\u0455".encode())
+    shown = await house.device.wait("review-message")
+    assert "70 61 79 e2 80 ae d1 95" in str(shown)
+    assert "\u202e" not in str(shown)
+    await house.device.press("reject")
+    assert isinstance(await hostile, routes.SignMessageRejected)
+    assert isinstance(await ask(b"x", SHOP), routes.SignMessageError)
+    assert (await house.log())[-2:] == ["message-confirmed", "message-refused"]

@@ -130,7 +130,7 @@ def review_message(
         message: the bytes.
         account: of one key.
         place: where in it the address is.
-        form: None for the usual one: BIP-137 for P2PKH, BIP-322 simple for the others.
+        form: None for the usual one: BIP-137, or BIP-322 simple for taproot (air-gap section 10.4).
 
     Raises:
         MessageTextError: it is empty or too long.
@@ -142,7 +142,7 @@ def review_message(
     if not account.is_standard:
         raise MessageFormError("an address of several keys")
     if form is None:
-        form = MessageForm.BIP137 if kind is ScriptType.P2PKH else MessageForm.SIMPLE
+        form = MessageForm.BIP137 if kind in _HEADERS else MessageForm.SIMPLE
     if (form is MessageForm.BIP137 and kind not in _HEADERS) or (
         form is MessageForm.SIMPLE and kind is ScriptType.P2PKH
     ):

@@ -70,7 +70,7 @@ def verify(
 @click.option(
     "--form",
     type=click.Choice(["bip137", "bip322-simple", "bip322-full"]),
-    help="Default: bip137 for addresses that begin with 1, m or n; bip322-simple for the others.",
+    help="Default: bip137, or bip322-simple for taproot addresses.",
 )
 @click.pass_obj
 @command

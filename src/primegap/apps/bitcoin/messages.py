@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from primegap.apps.bitcoin import screens_messages as screens
+from primegap.apps.bitcoin.screens_limits import written
 from primegap.bitcoin.accounts import AddressMatch, Keychain
 from primegap.bitcoin.errors import BitcoinError
 from primegap.bitcoin.psbt_fields import HARDENED
@@ -72,7 +73,7 @@ class Messages:
                 if signed is not None:
                     data = signed.armoured().encode()
                     await self._process.call(airlock.WriteCardFile(ANSWER_FILE, data))
-                    await self._screen.present(screens.written(ANSWER_FILE))
+                    await self._screen.present(written(ANSWER_FILE))
 
     # -- the companion --------------------------------------------------------------------------
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from primegap.apps.bitcoin.screens import BACK, CANCEL, CONFIRM, HOLD_MS, OK, REJECT
-from primegap.apps.bitcoin.screens_limits import written
 from primegap.bitcoin.messages import MessageForm
 from primegap.keyos.ui.screen import (
     Address,
@@ -28,8 +27,6 @@ if TYPE_CHECKING:
     from primegap.bitcoin.accounts import Account
     from primegap.bitcoin.message_requests import SignedMessage
     from primegap.bitcoin.messages import MessageReview
-
-__all__ = ["review_message", "scanning", "signature", "sources", "written"]
 
 SCAN: Final = "scan"
 CARD: Final = "card"
