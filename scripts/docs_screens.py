@@ -211,6 +211,7 @@ SECTIONS: Final[tuple[tuple[str, str, ModuleType, tuple[str, ...]], ...]] = (
         bitcoin,
         (
             "menu",
+            "sign_more",
             "receive",
             "scanning",
             "address_ours",
@@ -354,6 +355,7 @@ def samples() -> dict[str, Screen]:
         "confirm_erase": device.confirm_erase("00000000"),
         "facts": device.facts("0.1.0", "00000000", info, FACTS, "Trusted", "0 KiB of 0 apps", ""),
         "menu": bitcoin.menu(account),
+        "sign_more": bitcoin.sign_more(),
         "receive": bitcoin.receive(account, address, 0),
         "scanning": bitcoin.scanning("Scan", "Hold the code up.", 0.5),
         "address_ours": bitcoin.address_ours(account, address, "receive", 0),

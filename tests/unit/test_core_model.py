@@ -232,7 +232,7 @@ async def test_a_payment_in_a_file_is_signed_beside_it(device: Bench, tmp_path: 
     wallet = funded_wallet(ENTROPY)
     psbt = wallet.pay(20_000)
     card(tmp_path, {"rent.psbt": psbt.hex().encode(), "notes-signed.psbt": b"x"})
-    await device.press("app:bitcoin", "sign-card")
+    await device.press("app:bitcoin", "sign-more", "sign-card")
     shown = await device.wait("choose-payment")
     labels = [choice["label"]["untrusted"] for choice in shown["items"][0]["choices"]]
     assert labels == ["rent.psbt"]
@@ -248,12 +248,12 @@ async def test_a_payment_in_a_file_is_signed_beside_it(device: Bench, tmp_path: 
     assert "rent.psbt" not in names(tmp_path, "")
     await device.press("ok")
     await device.wait("bitcoin")
-    await device.press("sign-card", "ok")
+    await device.press("sign-more", "sign-card", "ok")
     await device.wait("bitcoin")
 
 
 async def test_what_is_no_payment_is_left_alone(device: Bench, tmp_path: Path) -> None:
     card(tmp_path, {"a.psbt": b"not a payment"})
-    await device.press("app:bitcoin", "sign-card", "file:0")
+    await device.press("app:bitcoin", "sign-more", "sign-card", "file:0")
     assert "no PSBT" in str(await device.wait("bitcoin-problem"))
     assert names(tmp_path, "") == ["a.psbt"]

@@ -144,17 +144,22 @@ class BitcoinApp:
                 await self._check_address(account)
             case screens.LIMITS:
                 await self._limits.open(account, self._key_choice())
-            case screens.SIGN_CARD:
-                await self._sign_from_card(account)
+            case screens.SIGN_MORE:
+                await self._sign_more(account)
             case screens.CONNECT:
                 await self._connect_wallet(account)
+            case _:
+                await self._sign_by_qr(account)
+
+    async def _sign_more(self, account: Account) -> None:
+        match await self._screen.present(screens.sign_more()):
+            case screens.SIGN_CARD:
+                await self._sign_from_card(account)
             case screens.MESSAGE:
                 try:
                     await self._messages.open(account, self._key_choice())
                 except BitcoinError as error:
                     await self._screen.present(screens.problem("Not signed", error.hint))
-            case _:
-                await self._sign_by_qr(account)
 
     async def _receive(self, account: Account) -> None:
         index = 0

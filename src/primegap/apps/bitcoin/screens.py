@@ -47,6 +47,7 @@ SIGN: Final = "sign"
 LIMITS: Final = "limits"
 SIGN_CARD: Final = "sign-card"
 CONNECT: Final = "connect"
+SIGN_MORE: Final = "sign-more"
 MESSAGE: Final = "message"
 NEXT: Final = "next"
 SAVE: Final = "save"
@@ -63,7 +64,7 @@ ADJUST: Final = "adjust"
 BACK: Final = "back"
 DOTS: Final = "dots"
 PERIOD: Final = "period"
-MENU: Final = frozenset({RECEIVE, CHECK, SIGN, SIGN_CARD, CONNECT, LIMITS, MESSAGE})
+MENU: Final = frozenset({RECEIVE, CHECK, SIGN, SIGN_MORE, CONNECT, LIMITS})
 HOLD_MS: Final = 1500
 PERIODS: Final = dict(
     zip(
@@ -110,14 +111,30 @@ def menu(account: Account) -> Screen:
                     Choice(RECEIVE, "Receive", icon="coin"),
                     Choice(CHECK, "Check an address", icon="qr"),
                     Choice(SIGN, "Sign by QR code", icon="key"),
-                    Choice(SIGN_CARD, "Sign from the card", icon="key"),
+                    Choice(SIGN_MORE, "Sign something else", icon="key"),
                     Choice(CONNECT, "Connect a wallet", icon="phone"),
                     Choice(LIMITS, "Limits and log", icon="shield"),
-                    Choice(MESSAGE, "Sign a message", icon="key"),
                 ),
             ),
         ),
         buttons=(Button(LEAVE, "Home", style=ButtonStyle.SECONDARY),),
+    )
+
+
+def sign_more() -> Screen:
+    """What can be signed beside a payment in QR codes."""
+    return Screen(
+        id="sign-more",
+        title="Sign something else",
+        items=(
+            ChoiceList(
+                (
+                    Choice(SIGN_CARD, "A payment from the card", icon="key"),
+                    Choice(MESSAGE, "A message", icon="key"),
+                ),
+            ),
+        ),
+        buttons=(Button(LEAVE, "Back", style=ButtonStyle.SECONDARY),),
     )
 
 
