@@ -9,7 +9,7 @@ from importlib import import_module
 
 import cbor2
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import primegap.keyos.api as api_package
@@ -40,6 +40,9 @@ MESSAGES = [
     for member in vars(import_module(f"primegap.keyos.api.{module.name}")).values()
     if inspect.isclass(member) and issubclass(member, Message)
 ]
+EACH_KIND = settings(max_examples=25)
+"""There are over a hundred kinds of messages, all decoded by the same code, so this is thousands of
+examples; `make fuzz ONLY=keyos-messages` goes on for as long as one likes."""
 
 
 @given(FRAMES)
@@ -66,6 +69,7 @@ def test_a_changed_header_byte_never_gives_another_encoding(
 
 
 @pytest.mark.guarantee("H-6", tried="random bytes as messages of every type")
+@EACH_KIND
 @pytest.mark.parametrize("kind", MESSAGES, ids=lambda kind: kind.__name__)
 @given(data=st.binary(max_size=64))
 def test_random_bytes_are_a_message_or_a_frame_error(kind: type[Message], data: bytes) -> None:
@@ -80,6 +84,7 @@ JSON_LIKE = st.recursive(
 )
 
 
+@EACH_KIND
 @pytest.mark.parametrize("kind", MESSAGES, ids=lambda kind: kind.__name__)
 @given(value=JSON_LIKE)
 def test_well_formed_values_of_another_shape_are_refused_or_round_trip(
