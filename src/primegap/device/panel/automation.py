@@ -115,7 +115,9 @@ class Automation:
                 while True:
                     number = self._frame().number
                     try:
-                        await asyncio.wait_for(self._state.next_frame(number), QUIET_S)
+                        # `asyncio.wait_for` may take the end of both times for the inner one's.
+                        async with asyncio.timeout(QUIET_S):
+                            await self._state.next_frame(number)
                     except TimeoutError:
                         if self._frame().targets:
                             return
