@@ -8,24 +8,22 @@ bytes and refuses any other digest.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from typing import TYPE_CHECKING, Final
 
 from primegap.apps.bitcoin import screens, screens_limits
-from primegap.apps.bitcoin.guard import Guard, RecordPutBackError
+from primegap.apps.bitcoin.companion_calls import CompanionCalls
+from primegap.apps.bitcoin.errors import RejectedError, TooLongToShowError
+from primegap.apps.bitcoin.guard import Guard
 from primegap.apps.bitcoin.limits import Limits
-from primegap.apps.bitcoin.messages import Messages
-from primegap.apps.bitcoin.shared_work import SharedWork
 from primegap.apps.bitcoin.store import Memory
 from primegap.bitcoin.accounts import Account, AccountKey, Keychain
 from primegap.bitcoin.errors import BitcoinError
 from primegap.bitcoin.networks import Network
 from primegap.bitcoin.policy import Payment, PolicyError, Verdict
 from primegap.files import StorageError
-from primegap.keyos.api import calls, camera, security, ui
+from primegap.keyos.api import camera, security, ui
 from primegap.keyos.client import (
     AppScreen,
-    ChannelClosedError,
     KeyosError,
     RequestError,
     SealedFile,
@@ -40,6 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from primegap.airgap import AirgapError, Received
+    from primegap.apps.bitcoin.messages import Messages
     from primegap.bitcoin.messages import MessageReview
     from primegap.bitcoin.review_values import Review
     from primegap.keyos.process import Process
@@ -47,23 +46,6 @@ if TYPE_CHECKING:
 ACCOUNT: Final = 0
 ACCOUNT_NAME: Final = "Account 1"
 RETRY_S: Final = 0.5
-MAX_CALLS: Final = 16  # calls of the companion worked on at the same time
-RESET_INTERNAL: Final = 3
-RESET_CODEC: Final = 5
-RESET_REFUSED: Final = 6
-RESET_LIMIT: Final = 8
-RESET_UNKNOWN_ROUTE: Final = 9
-
-
-class RejectedError(Exception):
-    """The person said no."""
-
-
-class TooLongToShowError(KeyosError):
-    """A payment has more parts than a screen; what cannot be shown is not signed (U-6)."""
-
-    code = "payment-too-long"
-    hint = "This payment has too many parts to be shown on the device."
 
 
 class BitcoinApp:
@@ -76,11 +58,8 @@ class BitcoinApp:
         self._memory: Memory | None = None
         self._account: Account | None = None
         self._key: AccountKey | None = None
-        self._calls: set[asyncio.Task[None]] = set()
-        self._asking = SharedWork()
         self._guard: Guard
         self._limits: Limits
-        self._messages: Messages
 
     async def run(self) -> None:
         """Wait for the first unlock, then serve the person and the companion."""
@@ -88,14 +67,25 @@ class BitcoinApp:
         file = SealedFile(self._process.data, "state", seed)
         self._guard = Guard(self._process, seed)
         self._limits = Limits(self._process, self._screen, self._guard)
-        self._messages = Messages(self._process, self._screen, self._guard, self._sign_message)
         self._memory = await load_state(file, Memory.load, log=self._process.log)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._serve_person())
             if self._process.config.get("model") != "core":  # which has no link
-                tasks.create_task(self._serve_companion())
+                companion = CompanionCalls(self._process, self, self._guard, self._limits)
+                tasks.create_task(companion.serve())
 
-    async def _open_account(self) -> tuple[Account, Memory]:
+    @property
+    def network(self) -> Network:
+        """On which the account is."""
+        return self._network
+
+    def messages(self) -> Messages:
+        """Return what signs messages; loaded by the first one that is asked for."""
+        from primegap.apps.bitcoin.messages import Messages
+
+        return Messages(self._process, self._screen, self._guard, self._sign_message)
+
+    async def open_account(self) -> tuple[Account, Memory]:
         """Return the account. Its public key is asked for each time: a locked device gives none.
 
         Raises:
@@ -124,7 +114,7 @@ class BitcoinApp:
 
     async def _menu(self) -> None:
         try:
-            account, _ = await self._open_account()
+            account, _ = await self.open_account()
             while True:
                 choice = await self._screen.present(screens.menu(account))
                 if choice not in screens.MENU:
@@ -143,7 +133,7 @@ class BitcoinApp:
             case screens.CHECK:
                 await self._check_address(account)
             case screens.LIMITS:
-                await self._limits.open(account, self._key_choice())
+                await self._limits.open(account, self.key_choice())
             case screens.SIGN_MORE:
                 await self._sign_more(account)
             case screens.CONNECT:
@@ -157,7 +147,7 @@ class BitcoinApp:
                 await self._sign_from_card(account)
             case screens.MESSAGE:
                 try:
-                    await self._messages.open(account, self._key_choice())
+                    await self.messages().open(account, self.key_choice())
                 except BitcoinError as error:
                     await self._screen.present(screens.problem("Not signed", error.hint))
 
@@ -195,7 +185,7 @@ class BitcoinApp:
             request = await self._scan_psbt()
             if request is None:
                 return
-            signed = await self._sign(account, request.psbt(), pairing=b"")
+            signed = await self._sign_here(account, request.psbt())
         except RejectedError:
             return
         except (BitcoinError, AirgapError, KeyosError) as error:
@@ -216,7 +206,7 @@ class BitcoinApp:
 
         try:
             await sign_from_card(
-                self._process, self._screen, lambda psbt: self._sign(account, psbt, pairing=b"")
+                self._process, self._screen, lambda psbt: self._sign_here(account, psbt)
             )
         except RejectedError:
             return
@@ -272,19 +262,27 @@ class BitcoinApp:
 
     # -- signing --------------------------------------------------------------------------------
 
-    async def _sign(
+    async def _sign_here(self, account: Account, psbt: bytes) -> bytes:
+        """Sign what the person scanned or chose on the card; see `sign`."""
+        from primegap.bitcoin.review import review_psbt
+
+        return await self.sign(account, psbt, review_psbt(psbt, account), pairing=b"")
+
+    async def sign(
         self,
         account: Account,
         psbt: bytes,
+        review: Review,
         *,
         pairing: bytes,
         on_approved: Callable[[], None] = lambda: None,
     ) -> bytes:
-        """Review, judge, show, sign.
+        """Judge a reviewed payment, show it, sign it.
 
         Args:
             account: of the payment.
             psbt: as it came.
+            review: of these bytes for this account.
             pairing: number of the pairing of the companion that asks; empty for a scanned one.
             on_approved: called as soon as it is going to be signed.
 
@@ -295,9 +293,6 @@ class BitcoinApp:
             RecordPutBackError: what was spent before is not known.
             RequestError: the device was locked, or the confirmation was not honoured.
         """
-        from primegap.bitcoin.review import review_psbt
-
-        review = review_psbt(psbt, account)
         payment = Payment.of(review, pairing.hex())
         verdict = await self._guard.judge(payment)
         if verdict is Verdict.UNATTENDED:
@@ -331,12 +326,13 @@ class BitcoinApp:
         from primegap.bitcoin.keys import AccountSigner
         from primegap.bitcoin.messages import sign_message
 
-        account, _ = await self._open_account()
+        account, _ = await self.open_account()
         key = await self._take_key(confirmation, review.digest)
         with AccountSigner.from_private_key(key.key, self._network) as signer:
             return sign_message(review, account, signer)
 
-    def _key_choice(self) -> security.KeyChoice:
+    def key_choice(self) -> security.KeyChoice:
+        """Return which key a confirmation opens."""
         return security.KeyChoice(self._network.value, ACCOUNT)
 
     async def _take_key(self, confirmation: bytes, content: bytes) -> security.AccountKey:
@@ -356,7 +352,7 @@ class BitcoinApp:
 
     async def _confirm_again(self, review: Review, account: Account) -> ui.Decision:
         screen = screens_limits.second_question(review.leaving, account)
-        request = ui.Confirm(encode_screen(screen), review.digest, opens=self._key_choice())
+        request = ui.Confirm(encode_screen(screen), review.digest, opens=self.key_choice())
         return await self._process.call(request, ui.Decision)
 
     async def _confirm_payment(self, review: Review, account: Account) -> ui.Decision:
@@ -364,289 +360,13 @@ class BitcoinApp:
             screen = encode_screen(screens.review_payment(review, account))
         except ScreenError as error:
             raise TooLongToShowError(str(error)) from error
-        request = ui.Confirm(screen, review.digest, opens=self._key_choice())
+        request = ui.Confirm(screen, review.digest, opens=self.key_choice())
         try:
             return await self._process.call(request, ui.Decision)
         except RequestError as error:
             if error.status is Status.MALFORMED:  # more pages than the screen has
                 raise TooLongToShowError(error.detail) from error
             raise
-
-    async def _sign_for_companion(self, account: Account, psbt: bytes, pairing: bytes) -> bytes:
-        """Sign, or return what was signed before when this companion asks for the same again.
-
-        A companion that was gone when the person had signed gets its answer so, and one that comes
-        back while the question is on the screen shares it. Another one, or the same after it was
-        unpaired, does not: the person is asked again.
-        """
-        from primegap.bitcoin.review import review_psbt
-
-        assert self._memory is not None
-        memory = self._memory
-        digest = review_psbt(psbt, account).digest
-        before = memory.recall_signed(pairing, digest)
-        if before is not None:
-            return before
-
-        async def sign() -> bytes:
-            signed = await self._sign(
-                account,
-                psbt,
-                pairing=pairing,
-                on_approved=lambda: self._asking.decided((pairing, digest)),
-            )
-            try:
-                memory.remember_signed(pairing, digest, signed)
-            except StorageError as error:
-                self._process.log(f"a signature is not remembered: {error}")
-            return signed
-
-        return await self._asking.do((pairing, digest), sign)
-
-    # -- the companion --------------------------------------------------------------------------
-
-    async def _serve_companion(self) -> None:
-        while True:
-            try:
-                call = await self._process.call(calls.NextCall(), calls.RemoteCall)
-            except KeyosError:
-                await asyncio.sleep(RETRY_S)  # the link restarts; its calls are gone with it
-                continue
-            if len(self._calls) >= MAX_CALLS:
-                await self._end(call, RESET_LIMIT)
-                continue
-            task = asyncio.create_task(self._answer(call))
-            self._calls.add(task)
-            task.add_done_callback(self._calls.discard)
-
-    async def _answer(self, call: calls.RemoteCall) -> None:
-        """Work on one call for as long as the companion waits for it.
-
-        What the person was asked goes on for a while when the companion only lost its link.
-        """
-        working = asyncio.create_task(self._work_on(call))
-        watching = asyncio.create_task(self._wait_gone(call))
-        try:
-            await asyncio.wait((working, watching), return_when=asyncio.FIRST_COMPLETED)
-            working.cancel()
-            await asyncio.wait((working,))
-            if watching.done() and watching.result():
-                self._asking.drop_forsaken()
-        finally:
-            watching.cancel()
-
-    async def _wait_gone(self, call: calls.RemoteCall) -> bool:
-        """Wait until the companion no longer waits; return whether it gave the call up itself."""
-        try:
-            return (await self._process.call(calls.WaitGone(call.call), calls.Gone)).for_good
-        except RequestError as error:
-            if error.status is Status.BUSY:  # then it is not known; the answer will tell
-                await asyncio.Event().wait()
-            return False  # the link restarts, and the companion comes back
-        except ChannelClosedError:
-            return False
-
-    async def _work_on(self, call: calls.RemoteCall) -> None:
-        from primegap.quantumlink.api import bitcoin as routes
-
-        try:
-            if call.route == routes.RequestSignPsbt.key.route_id:
-                await self._answer_sign(call)
-            elif call.route == routes.SubscribeAccountUpdated.key.route_id:
-                await self._answer_accounts(call)
-            elif call.route == routes.RequestPassportActiveSeedFingerprint.key.route_id:
-                await self._answer_fingerprint(call)
-            elif call.route == routes.RequestSetPolicy.key.route_id:
-                await self._answer_policy(call)
-            elif call.route == routes.RequestPolicies.key.route_id:
-                await self._answer_policies(call)
-            elif call.route == routes.RequestAuditLog.key.route_id:
-                await self._answer_log(call)
-            elif call.route == routes.RequestSignMessage.key.route_id:
-                await self._answer_message(call)
-            else:
-                await self._end(call, RESET_UNKNOWN_ROUTE)
-        except (BitcoinError, StorageError, KeyosError) as error:
-            self._process.log(f"call of the companion: {error.code}")
-            await self._end(call, RESET_INTERNAL)
-        except Exception as error:  # noqa: BLE001 - the top of a task: the companion must not wait
-            self._process.log(f"call of the companion: {type(error).__name__}")
-            await self._end(call, RESET_INTERNAL)
-
-    async def _end(self, call: calls.RemoteCall, code: int) -> None:
-        with contextlib.suppress(KeyosError):
-            await self._process.call(calls.EndCall(call.call, code))
-
-    async def _answer_sign(self, call: calls.RemoteCall) -> None:
-        from primegap.quantumlink.api import bitcoin as routes
-        from primegap.quantumlink.errors import QuantumLinkError
-
-        try:
-            params = routes.RequestSignPsbt.request.decode_untrusted(call.body)
-        except QuantumLinkError:
-            await self._end(call, RESET_CODEC)
-            return
-        answer: routes.SignPsbtResponse
-        try:
-            account, _ = await self._open_account()
-            if params.account_id != account.id:
-                answer = routes.SignPsbtError("This account is not on the device.")
-            else:
-                signed = await self._sign_for_companion(account, params.psbt, call.pairing)
-                answer = routes.SignPsbtSigned(signed)
-        except RejectedError:
-            answer = routes.SignPsbtRejected()
-        except (BitcoinError, TooLongToShowError, RecordPutBackError) as error:
-            hint = error.explanation if isinstance(error, PolicyError) else error.hint
-            answer = routes.SignPsbtError(hint)
-            self._process.log(f"refused to sign: {error.code}")
-            await self._tell_refusal(hint)
-        except RequestError as error:
-            answer = routes.SignPsbtError(error.detail or error.hint)
-        body = routes.RequestSignPsbt.answer.encode(answer)
-        await self._process.call(calls.Answer(call.call, body))
-
-    async def _tell_refusal(self, hint: str) -> None:
-        """Show the person why a payment of the companion was refused, without waiting for them."""
-        screen = screens.problem("Payment refused", hint)
-        with contextlib.suppress(KeyosError):
-            await self._process.call(ui.Notify(encode_screen(screen)))
-
-    async def _answer_accounts(self, call: calls.RemoteCall) -> None:
-        """Share the account, once the person agreed; then keep the subscription open."""
-        from primegap.quantumlink.api import bitcoin as routes
-
-        account, memory = await self._open_account()
-        content = account.descriptor_hash
-
-        async def ask() -> bool:
-            screen = screens.share_account(account, call.peer.hex()[:8].upper())
-            decision = await self._process.call(
-                ui.Confirm(encode_screen(screen), content, opens=None), ui.Decision
-            )
-            kind = "account-shared" if decision.approved else "account-refused"
-            facts = {"account": account.id[:16], "by": call.pairing.hex()[:16]}
-            await self._guard.note(kind, facts)
-            if decision.approved:
-                memory.share(call.pairing, content)
-            return decision.approved
-
-        shared = memory.is_shared(call.pairing, content)
-        if not shared and not await self._asking.do((call.pairing, content), ask):
-            await self._end(call, RESET_REFUSED)
-            return
-        event = routes.AccountUpdatedEvent(
-            account_id=account.id, update=self._account_update(account, memory)
-        )
-        body = routes.SubscribeAccountUpdated.event.encode(event)
-        await self._process.call(calls.SendEvent(call.call, body))
-
-    def _account_update(self, account: Account, memory: Memory) -> bytes:
-        from primegap.quantumlink.api import accounts
-
-        pair = accounts.DescriptorPair(
-            internal=account.internal,
-            external=account.external,
-            address_type=accounts.AddressType.P2WPKH,
-        )
-        name = "bitcoin" if self._network is Network.MAINNET else self._network.value
-        update = accounts.make_remote_update(
-            account_id=account.id,
-            network=accounts.AccountNetwork(name),
-            sequence=memory.sequence,
-            metadata=accounts.AccountMetadata(name=account.name),
-            descriptors=(pair,),
-        )
-        return accounts.encode_remote_update(update)
-
-    async def _answer_fingerprint(self, call: calls.RemoteCall) -> None:
-        from primegap.quantumlink.api import bitcoin as routes
-
-        account, memory = await self._open_account()
-        if not memory.is_shared(call.pairing, account.descriptor_hash):
-            await self._end(call, RESET_REFUSED)  # which seed it is, only a holder of it may know
-            return
-        answer = routes.ActiveSeedFingerprint(
-            fingerprint=account.keys[0].fingerprint, has_passphrase=False
-        )
-        body = routes.RequestPassportActiveSeedFingerprint.answer.encode(answer)
-        await self._process.call(calls.Answer(call.call, body))
-
-    # -- limits and log, for the companion ------------------------------------------------------
-
-    async def _shared_account(self, call: calls.RemoteCall) -> Account | None:
-        """Return the account if it is shared with who calls, else refuse the call."""
-        account, memory = await self._open_account()
-        if memory.is_shared(call.pairing, account.descriptor_hash):
-            return account
-        await self._end(call, RESET_REFUSED)
-        return None
-
-    async def _answer_policy(self, call: calls.RemoteCall) -> None:
-        from primegap.quantumlink.api import bitcoin as routes
-        from primegap.quantumlink.errors import QuantumLinkError
-
-        try:
-            params = routes.RequestSetPolicy.request.decode_untrusted(call.body)
-        except QuantumLinkError:
-            await self._end(call, RESET_CODEC)
-            return
-        account = await self._shared_account(call)
-        if account is None:
-            return
-        answer: routes.SetPolicyResponse
-        if params.account_id != account.id:
-            answer = routes.SetPolicyError("This account is not on the device.")
-        else:
-            name = call.peer.hex()[:8].upper()
-            answer = await self._asking.do(
-                (call.pairing, params.policy),
-                lambda: self._limits.propose(account, params.policy, call.pairing, name),
-            )
-        body = routes.RequestSetPolicy.answer.encode(answer)
-        await self._process.call(calls.Answer(call.call, body))
-
-    async def _answer_policies(self, call: calls.RemoteCall) -> None:
-        from primegap.quantumlink.api import bitcoin as routes
-
-        account = await self._shared_account(call)
-        if account is not None:
-            answer = await self._limits.in_force(account, call.pairing)
-            body = routes.RequestPolicies.answer.encode(answer)
-            await self._process.call(calls.Answer(call.call, body))
-
-    async def _answer_message(self, call: calls.RemoteCall) -> None:
-        from primegap.quantumlink.api import bitcoin as routes
-        from primegap.quantumlink.errors import QuantumLinkError
-
-        try:
-            params = routes.RequestSignMessage.request.decode_untrusted(call.body)
-        except QuantumLinkError:
-            await self._end(call, RESET_CODEC)
-            return
-        account = await self._shared_account(call)
-        if account is None:
-            return
-        answer: routes.SignMessageResponse
-        if params.account_id != account.id:
-            answer = routes.SignMessageError("This account is not on the device.")
-        else:
-            answer = await self._asking.do(
-                (call.pairing, params),
-                lambda: self._messages.for_companion(
-                    account, self._key_choice(), params, call.pairing
-                ),
-            )
-        body = routes.RequestSignMessage.answer.encode(answer)
-        await self._process.call(calls.Answer(call.call, body))
-
-    async def _answer_log(self, call: calls.RemoteCall) -> None:
-        from primegap.quantumlink.api import bitcoin as routes
-
-        if await self._shared_account(call) is not None:
-            answer = routes.AuditLogExport(log=await self._guard.export())
-            body = routes.RequestAuditLog.answer.encode(answer)
-            await self._process.call(calls.Answer(call.call, body))
 
 
 def _hint(error: BitcoinError | AirgapError | KeyosError) -> str:

@@ -398,13 +398,18 @@ class Guard:
         self._record, self._digest = record, digest
 
 
+def asker(pairing: str) -> str:
+    """Return who the log says asked: the beginning of a pairing's number, or the device itself."""
+    return pairing[:_PAIRING_DIGITS] or "device"
+
+
 def facts_of(payment: Payment) -> dict[str, Value]:
     """Return what the log says of a payment."""
     facts: dict[str, Value] = {
         "txid": payment.txid,
         "amount": payment.amount,
         "to": list(payment.addresses[:_LOGGED_ADDRESSES]),
-        "by": payment.pairing[:_PAIRING_DIGITS] or "device",
+        "by": asker(payment.pairing),
     }
     if len(payment.addresses) > _LOGGED_ADDRESSES:
         facts["more"] = len(payment.addresses) - _LOGGED_ADDRESSES
@@ -416,5 +421,5 @@ def facts_of_policy(item: SetPolicy) -> dict[str, Value]:
     return {
         "policy": item.policy.digest.hex(),
         "scope": item.policy.scope.value,
-        "by": item.pairing[:_PAIRING_DIGITS] or "device",
+        "by": asker(item.pairing),
     }

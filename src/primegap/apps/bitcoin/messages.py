@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from primegap.apps.bitcoin import screens_messages as screens
+from primegap.apps.bitcoin.guard import asker
 from primegap.apps.bitcoin.screens_limits import written
 from primegap.bitcoin.accounts import AddressMatch, Keychain
 from primegap.bitcoin.errors import BitcoinError
 from primegap.bitcoin.psbt_fields import HARDENED
 from primegap.keyos.api import airlock, ui
+from primegap.keyos.card import read_from_card
 from primegap.keyos.ui.canonical import encode_screen
 
 if TYPE_CHECKING:
@@ -26,7 +28,6 @@ if TYPE_CHECKING:
 
 REQUEST_FILE: Final = "message.txt"
 ANSWER_FILE: Final = "message-signed.txt"
-_BY: Final = 16
 _LOGGED_TEXT: Final = 100
 
 
@@ -65,10 +66,7 @@ class Messages:
                 if signed is not None:
                     await self._screen.present(screens.signature(signed))
             case screens.CARD:
-                found = await self._process.call(
-                    airlock.ReadCardFile(REQUEST_FILE), airlock.CardFile
-                )
-                request = parse_file_untrusted(found.data)
+                request = parse_file_untrusted(await read_from_card(self._process, REQUEST_FILE))
                 signed = await self._ask(account, key, request, None, b"")
                 if signed is not None:
                     data = signed.armoured().encode()
@@ -126,7 +124,7 @@ class Messages:
         facts = {
             "address": review.address,
             "digest": review.digest.hex(),
-            "by": pairing.hex()[:_BY] or "device",
+            "by": asker(pairing.hex()),
         }
         if review.text is not None:
             facts["text"] = review.text[:_LOGGED_TEXT]
