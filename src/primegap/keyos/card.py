@@ -13,7 +13,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from primegap.airgap.card_names import numbered_name
 from primegap.keyos.api import airlock
 from primegap.keyos.errors import RequestError, Status
 
@@ -97,6 +96,8 @@ async def save_to_card(process: Process, folder: str, name: str, content: bytes)
         RequestError: the card is full or cannot be written; nothing was changed.
         CardNamesUsedUpError: 999 files of this name are there.
     """
+    from primegap.airgap.card_names import numbered_name
+
     entries = await _names(process, folder)
     if entries is None:
         try:

@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Final
 from primegap.airgap.density import DENSITIES, Density
 from primegap.apps.bitcoin.store import FRAME_PERIODS_MS
 from primegap.bitcoin.amounts import format_fee_rate
-from primegap.bitcoin.exports.keys import Slot
-from primegap.bitcoin.exports.wallets import WALLETS
 from primegap.bitcoin.review_values import (
     ChangeOutput,
     ExternalOutput,
@@ -38,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from primegap.bitcoin.accounts import Account
+    from primegap.bitcoin.exports.keys import Slot
     from primegap.bitcoin.review_values import Review, ReviewedOutput
     from primegap.keyos.card import FoundFile
 
@@ -86,11 +85,6 @@ _DENSITY_NAMES: Final = (
     "Small",
     "Smallest: the quickest",
 )
-_SLOT_NAMES: Final = {
-    Slot.P2WPKH: "Native segwit",
-    Slot.P2SH_P2WPKH: "Nested segwit",
-    Slot.P2PKH: "Legacy",
-}
 MAX_NAME_CHARS: Final = 60
 _STYLES: Final = {
     Severity.NOTICE: TextStyle.MUTED,
@@ -341,6 +335,8 @@ def saved(paths: Sequence[str]) -> Screen:
 
 def choose_wallet() -> Screen:
     """Which wallet is to be told."""
+    from primegap.bitcoin.exports.wallets import WALLETS
+
     return Screen(
         id="choose-wallet",
         title="Connect a wallet",
@@ -371,12 +367,17 @@ def single_or_multisig(title: str) -> Screen:
 
 def choose_kind(slots: Sequence[Slot]) -> Screen:
     """Which kind of addresses."""
+    from primegap.bitcoin.exports.keys import Slot
+
+    names = {
+        Slot.P2WPKH: "Native segwit",
+        Slot.P2SH_P2WPKH: "Nested segwit",
+        Slot.P2PKH: "Legacy",
+    }
     return Screen(
         id="choose-kind",
         title="Kind of addresses",
-        items=(
-            ChoiceList(tuple(Choice(slot.value, _SLOT_NAMES[slot], slot.value) for slot in slots)),
-        ),
+        items=(ChoiceList(tuple(Choice(slot.value, names[slot], slot.value) for slot in slots)),),
         buttons=(Button(BACK, "Back", style=ButtonStyle.SECONDARY),),
     )
 

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from primegap.airgap.errors import ChallengeRefusedError
-from primegap.airgap.supply_chain import answer_challenge, parse_challenge_untrusted
 from primegap.keyos.api import security as api
 from primegap.keyos.errors import RequestError, Status
 
@@ -32,6 +30,8 @@ class SupplyChain:
 
     async def answer(self, caller: Caller, request: api.AnswerSupplyChain) -> Message:
         """Answer a question that the server signed with four words."""
+        from primegap.airgap.errors import ChallengeRefusedError
+        from primegap.airgap.supply_chain import answer_challenge, parse_challenge_untrusted
         from primegap.bitcoin.keys import seed_words
 
         if not self._secret:

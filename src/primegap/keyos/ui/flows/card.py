@@ -1,13 +1,12 @@
-"""The card in the system's own hands: backups, restoring them, and what firmware is there."""
+"""The card in the system's own hands: backups, restoring them, and what firmware is there.
+
+What reads and writes the files is loaded when it is needed: the first screen does not wait for it.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from primegap.airgap.backup_file import format_code
-from primegap.airgap.card_names import BACKUP_SUFFIX, BACKUPS, FIRMWARE_SUFFIX
-from primegap.airgap.errors import AirgapError, FirmwareFileError
-from primegap.airgap.firmware_file import parse_firmware_untrusted
 from primegap.keyos.api import security
 from primegap.keyos.card import find_on_card, read_from_card, save_to_card
 from primegap.keyos.errors import KeyosError
@@ -25,6 +24,10 @@ QUIZ_DIGITS: Final = 4
 
 async def back_up(ui: Context) -> None:
     """Encrypt the seed, show its code, have it repeated, and write the file."""
+    from primegap.airgap.backup_file import format_code
+    from primegap.airgap.card_names import BACKUP_SUFFIX, BACKUPS
+    from primegap.airgap.errors import AirgapError
+
     if await ui.press(screens_card.offer_backup()) != screens.OK:
         return
     made: list[security.CardBackup] = []
@@ -67,6 +70,9 @@ async def choose_file(ui: Context, title: str, files: list[FoundFile]) -> FoundF
 
 async def restore(ui: Context) -> bool:
     """Bring the seed of a backup into memory; whether it was done."""
+    from primegap.airgap.backup_file import format_code
+    from primegap.airgap.card_names import BACKUP_SUFFIX, BACKUPS
+
     try:
         files = await find_on_card(ui.process, (BACKUPS, ""), BACKUP_SUFFIX)
         file = await choose_file(ui, "Choose a backup", files)
@@ -106,6 +112,10 @@ async def scan_seed(ui: Context) -> bool:
 
 async def list_firmware(ui: Context) -> None:
     """Show which firmware files of the reference device's form are on the card."""
+    from primegap.airgap.card_names import FIRMWARE_SUFFIX
+    from primegap.airgap.errors import FirmwareFileError
+    from primegap.airgap.firmware_file import parse_firmware_untrusted
+
     found = []
     for file in await find_on_card(ui.process, ("",), FIRMWARE_SUFFIX):
         try:
