@@ -265,6 +265,12 @@ class SecurityService:
     async def _reveal(self, pin: str) -> Message:
         from primegap.bitcoin.keys import entropy_to_words
 
+        async with self._unsealed(pin) as entropy:
+            return api.SeedWords(tuple(entropy_to_words(entropy)))
+
+    @contextlib.asynccontextmanager
+    async def _unsealed(self, pin: str) -> AsyncIterator[bytes]:
+        """Unseal the seed once more, against the PIN, and give its entropy."""
         async with self._step():
             self._held()
             await self._delay()
@@ -272,7 +278,7 @@ class SecurityService:
             try:
                 with secret.view() as view:
                     entropy = bytes(view[derivation.DISK_ENTROPY_BYTES :])
-                    return api.SeedWords(tuple(entropy_to_words(entropy)))
+                yield entropy
             finally:
                 secret.wipe()
 
@@ -282,18 +288,10 @@ class SecurityService:
     async def _back_up(self, pin: str, network: Network) -> Message:
         from primegap.keyos.security.card_backup import make_card_backup
 
-        async with self._step():
-            self._held()
-            await self._delay()
-            secret = await asyncio.to_thread(self._hardware.unseal, pin)
-            try:
-                with secret.view() as view:
-                    entropy = bytes(view[derivation.DISK_ENTROPY_BYTES :])
-                device = self._hardware.tag(b"card-backup", b"")
-                archive, code = await asyncio.to_thread(make_card_backup, entropy, device, network)
-                return api.CardBackup(archive, code)
-            finally:
-                secret.wipe()
+        async with self._unsealed(pin) as entropy:
+            device = self._hardware.tag(b"card-backup", b"")
+            archive, code = await asyncio.to_thread(make_card_backup, entropy, device, network)
+            return api.CardBackup(archive, code)
 
     async def _security_words(self, caller: Caller, request: api.GetSecurityWords) -> Message:
         from primegap.bitcoin.keys import seed_words
