@@ -8,6 +8,7 @@ body of a call goes on to the app undecoded. It waits while the device is locked
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 from typing import TYPE_CHECKING, Final
 
@@ -24,6 +25,8 @@ from primegap.quantumlink.frames import ResetCode
 from primegap.quantumlink.rpc import AppId, AppRouteKey
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from primegap.keyos.frame import Caller
     from primegap.keyos.messages import Message
     from primegap.keyos.process import Process
@@ -147,9 +150,8 @@ class CompanionCalls:
         opened = self._find(caller, request.call)
         _check_body(request.body)
         try:
-            await opened.stream.write_last(request.body)
-        except QuantumLinkError:
-            raise RequestError(Status.NOT_FOUND, COMPANION_GONE) from None
+            with _while_it_waits():
+                await opened.stream.write_last(request.body)
         finally:
             opened.over.set()  # what was not answered wholly is reset with that
         return Empty()
@@ -157,10 +159,8 @@ class CompanionCalls:
     async def _send_event(self, caller: Caller, request: calls.SendEvent) -> Message:
         opened = self._find(caller, request.call)
         _check_body(request.body)
-        try:
+        with _while_it_waits():
             await opened.call.send_event(request.body)
-        except QuantumLinkError:
-            raise RequestError(Status.NOT_FOUND, COMPANION_GONE) from None
         return Empty()
 
     async def _wait_gone(self, caller: Caller, request: calls.WaitGone) -> Message:
@@ -173,15 +173,23 @@ class CompanionCalls:
         if not 0 <= request.code <= calls.CLEAN_END:
             raise RequestError(Status.MALFORMED, "reset code")
         try:
-            if request.code == calls.CLEAN_END:
-                opened.call.finish()
-            else:
-                opened.call.reset(request.code)
-        except QuantumLinkError:
-            raise RequestError(Status.NOT_FOUND, COMPANION_GONE) from None
+            with _while_it_waits():
+                if request.code == calls.CLEAN_END:
+                    opened.call.finish()
+                else:
+                    opened.call.reset(request.code)
         finally:
             opened.over.set()
         return Empty()
+
+
+@contextlib.contextmanager
+def _while_it_waits() -> Iterator[None]:
+    """Tell the app when the companion has gone away under its answer."""
+    try:
+        yield
+    except QuantumLinkError:
+        raise RequestError(Status.NOT_FOUND, COMPANION_GONE) from None
 
 
 def _check_body(body: bytes) -> None:
