@@ -211,36 +211,35 @@ class _Reader:
         place = self.number()
         self.expect(1, _SIZE)
         size = self.number()
-        kind = self.byte()
-        if kind == _CRC:
-            self._digest()
-            kind = self.byte()
-        if kind != _END:
-            raise ArchiveError("a form that is not read")
+        self._crc_and_end(self.byte())
         self.expect(_UNPACK, _FOLDER, 1, 0)
         coders = self._coders()
-        crc = None
-        kind = self.byte()
-        if kind == _CRC:
-            crc = self._digest()
-            kind = self.byte()
-        if kind != _END:
-            raise ArchiveError("a form that is not read")
+        crc = self._crc_and_end(self.byte())
         kind = self.byte()
         if kind == _SUBSTREAMS:
             kind = self.byte()
             if kind == _STREAMS_IN_FOLDER:
                 self.expect(1)
                 kind = self.byte()
-            if kind == _CRC:
-                crc = self._digest()
-                kind = self.byte()
-            if kind != _END:
-                raise ArchiveError("a form that is not read")
+            has_own = kind == _CRC
+            own = self._crc_and_end(kind)
+            crc = own if has_own else crc
             kind = self.byte()
+        self._end(kind)
+        return _Streams(place, size, coders, crc)
+
+    def _crc_and_end(self, kind: int) -> int | None:
+        """Read the end of a part, which a checksum may stand before."""
+        crc = None
+        if kind == _CRC:
+            crc = self._digest()
+            kind = self.byte()
+        self._end(kind)
+        return crc
+
+    def _end(self, kind: int) -> None:
         if kind != _END:
             raise ArchiveError("a form that is not read")
-        return _Streams(place, size, coders, crc)
 
     def _coders(self) -> list[_Coder]:
         """Read how a stream is coded: a chain of coders with one way in and one way out."""
