@@ -363,13 +363,9 @@ class DeviceLink:
         """
         params = routes.SignPsbtParams(account_id=account_id, psbt=psbt)
         answer = await self._ask(routes.RequestSignPsbt, params)
-        match answer:
-            case routes.SignPsbtSigned(signed):
-                return signed
-            case routes.SignPsbtError(text):
-                raise _refused(text)
-            case _:
-                raise RejectedError("the payment was rejected on the device")
+        if isinstance(answer, routes.SignPsbtSigned):
+            return answer.psbt
+        raise _not_done(answer, routes.SignPsbtError, "payment")
 
     async def propose_policy(self, account_id: str, policy: bytes) -> None:
         """Propose a policy; return when the person has set it.
@@ -379,13 +375,8 @@ class DeviceLink:
         """
         params = routes.SetPolicyParams(account_id=account_id, policy=policy)
         answer = await self._ask(routes.RequestSetPolicy, params)
-        match answer:
-            case routes.PolicySet():
-                return
-            case routes.SetPolicyError(text):
-                raise _refused(text)
-            case _:
-                raise RejectedError("the policy was rejected on the device")
+        if not isinstance(answer, routes.PolicySet):
+            raise _not_done(answer, routes.SetPolicyError, "policy")
 
     async def request_message_signature(
         self, account_id: str, address: str, message: bytes, form: str
@@ -399,13 +390,9 @@ class DeviceLink:
             account_id=account_id, address=address, message=message, form=form
         )
         answer = await self._ask(routes.RequestSignMessage, params)
-        match answer:
-            case routes.SignMessageSigned(signature):
-                return signature
-            case routes.SignMessageError(text):
-                raise _refused(text)
-            case _:
-                raise RejectedError("the message was rejected on the device")
+        if isinstance(answer, routes.SignMessageSigned):
+            return answer.signature
+        raise _not_done(answer, routes.SignMessageError, "message")
 
     async def request_policies(self) -> tuple[routes.PolicyInForce, ...]:
         """Return the policies that hold for this companion's payments."""
@@ -425,6 +412,13 @@ class DeviceLink:
             raise DeviceFailedError("the device did not take the request") from error
 
 
-def _refused(text: str) -> DeviceRefusedError:
-    shown = "".join(c for c in text if c.isprintable())[:200]
+def _not_done(
+    answer: object,
+    failed: type[routes.SignPsbtError | routes.SetPolicyError | routes.SignMessageError],
+    what: str,
+) -> DeviceRefusedError | RejectedError:
+    """Return why the device did not do what was asked: it could not, or the person said no."""
+    if not isinstance(answer, failed):
+        return RejectedError(f"the {what} was rejected on the device")
+    shown = "".join(c for c in answer.error if c.isprintable())[:200]
     return DeviceRefusedError(f"the device says: {shown}")
