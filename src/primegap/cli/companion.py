@@ -13,6 +13,7 @@ import click
 
 from primegap.cli.companion_limits import audit_log, limits, propose_limits
 from primegap.cli.message import sign_message
+from primegap.cli.networks import NETWORKS
 from primegap.cli.output import Settings, command, emit, say
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from primegap.companion.companion import Companion
     from primegap.companion.state import Payment
 
-NETWORKS: Final = ("mainnet", "testnet4", "signet", "regtest")
 DEFAULT_PORT: Final = 8521
 REGTEST_ELECTRUM: Final = "tcp://127.0.0.1:60401"
 LINK_ATTEMPTS: Final = 4  # to ask for one signature; the device asks the person once

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from primegap.cli.networks import NETWORKS
 from primegap.cli.output import Settings, command, emit, say
 
 if TYPE_CHECKING:
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from primegap.device.launcher import StartedDevice
 
 MODELS = ("prime", "core")
-NETWORKS = ("mainnet", "testnet4", "signet", "regtest")
 
 
 @click.group()

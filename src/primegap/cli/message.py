@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
+from primegap.cli.networks import NETWORKS
 from primegap.cli.output import command, emit, say
 
 if TYPE_CHECKING:
     from primegap.bitcoin.message_requests import SignedMessage
     from primegap.cli.companion import Options
-
-NETWORKS = ("mainnet", "testnet4", "signet", "regtest")
 
 
 @click.group()
