@@ -41,7 +41,7 @@ from primegap.keyos.api.security import DeviceFacts
 from primegap.keyos.app_manager import screens as app_manager
 from primegap.keyos.app_manager.policy import Plan
 from primegap.keyos.app_manager.registry import InstalledApp
-from primegap.keyos.card import FoundFile
+from primegap.keyos.card import FILE, FoundFile
 from primegap.keyos.core.builtin import builtin_manifests
 from primegap.keyos.manifest import CATALOGUE
 from primegap.keyos.manifest.schema import SWITCHES as SWITCH_NAMES
@@ -257,7 +257,7 @@ SECTIONS: Final[tuple[tuple[str, str, ModuleType, tuple[str, ...]], ...]] = (
 )
 
 
-PATTERNS: Final = (card.FILE, settings.GRANT, settings.OFFSET, authenticator.ACCOUNT)
+PATTERNS: Final = (FILE, settings.GRANT, settings.OFFSET, authenticator.ACCOUNT)
 PREFIXES: Final = {
     card: "card.",
     settings: "settings.",

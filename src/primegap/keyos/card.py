@@ -15,12 +15,18 @@ from typing import TYPE_CHECKING, Final
 
 from primegap.keyos.api import airlock
 from primegap.keyos.errors import RequestError, Status
+from primegap.keyos.ui.screen import Choice, ChoiceList
+from primegap.keyos.ui.text import untrusted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from primegap.keyos.process import Process
 
+FILE: Final = "file:"
+"Begin of the ids of files in a list to choose from; their number in it follows."
+MAX_NAME_CHARS: Final = 60
+"Of a file's name on the screen."
 MAX_FOUND: Final = 64
 "Files among which a person chooses; whoever has more sorts them elsewhere."
 
@@ -72,6 +78,30 @@ async def find_on_card(
             path = f"{folder}/{entry.name}" if folder else entry.name
             found.append(FoundFile(path, entry.name, entry.size))
     return found
+
+
+def file_choices(files: Sequence[FoundFile], *, paths: bool = False) -> ChoiceList:
+    """Return the lines of a screen on which one of the files is chosen: anybody's names.
+
+    Args:
+        files: on the card.
+        paths: whether each line says where the file is, too.
+    """
+    return ChoiceList(
+        tuple(
+            Choice(
+                f"{FILE}{number}",
+                untrusted(file.name, MAX_NAME_CHARS),
+                untrusted(file.path) if paths else "",
+            )
+            for number, file in enumerate(files)
+        )
+    )
+
+
+def chosen_file(files: Sequence[FoundFile], choice: str) -> FoundFile | None:
+    """Return the file whose line was pressed; None when it was something else."""
+    return files[int(choice.removeprefix(FILE))] if choice.startswith(FILE) else None
 
 
 async def read_from_card(process: Process, path: str) -> bytes:

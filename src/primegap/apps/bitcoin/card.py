@@ -12,7 +12,13 @@ from primegap.airgap.card_names import (
 )
 from primegap.apps.bitcoin import screens
 from primegap.bitcoin.errors import BitcoinError
-from primegap.keyos.card import find_on_card, read_from_card, save_to_card, shred_on_card
+from primegap.keyos.card import (
+    chosen_file,
+    find_on_card,
+    read_from_card,
+    save_to_card,
+    shred_on_card,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -49,9 +55,9 @@ async def sign_from_card(
         )
         return
     choice = await screen.present(screens.choose_file("Sign from the card", files))
-    if not choice.startswith(screens.FILE):
+    file = chosen_file(files, choice)
+    if file is None:
         return
-    file = files[int(choice.removeprefix(screens.FILE))]
     request = PsbtFile.parse_untrusted(await read_from_card(process, file.path))
     signed = await sign(request.psbt)
     base = base_of_untrusted(file.name, PART)

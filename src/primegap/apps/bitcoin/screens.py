@@ -14,6 +14,7 @@ from primegap.bitcoin.review_values import (
     OwnReceiveOutput,
     Severity,
 )
+from primegap.keyos.card import file_choices
 from primegap.keyos.ui.screen import (
     Address,
     Amount,
@@ -50,7 +51,6 @@ SIGN_MORE: Final = "sign-more"
 MESSAGE: Final = "message"
 NEXT: Final = "next"
 SAVE: Final = "save"
-FILE: Final = "file:"
 SINGLE: Final = "single"
 MULTISIG: Final = "multisig"
 LEAVE: Final = "leave"
@@ -85,7 +85,6 @@ _DENSITY_NAMES: Final = (
     "Small",
     "Smallest: the quickest",
 )
-MAX_NAME_CHARS: Final = 60
 _STYLES: Final = {
     Severity.NOTICE: TextStyle.MUTED,
     Severity.CAUTION: TextStyle.WARNING,
@@ -311,14 +310,10 @@ def adjust_qr(density: Density, period_ms: int) -> Screen:
 
 def choose_file(title: str, files: Sequence[FoundFile]) -> Screen:
     """Files on the card: their names are whoever's wrote them."""
-    choices = tuple(
-        Choice(f"{FILE}{number}", untrusted(file.name, MAX_NAME_CHARS), untrusted(file.path))
-        for number, file in enumerate(files)
-    )
     return Screen(
         id="choose-payment",
         title=title,
-        items=(ChoiceList(choices),),
+        items=(file_choices(files, paths=True),),
         buttons=(Button(BACK, "Back", style=ButtonStyle.SECONDARY),),
     )
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from primegap.keyos.card import MAX_NAME_CHARS, file_choices
 from primegap.keyos.ui.screen import (
     Button,
     ButtonStyle,
-    Choice,
-    ChoiceList,
     Code,
     Icon,
     Item,
@@ -30,11 +29,9 @@ if TYPE_CHECKING:
     from primegap.airgap.firmware_file import FirmwareFile
     from primegap.keyos.card import FoundFile
 
-FILE: Final = "file:"
 PASSED: Final = "passed"
 FAILED: Final = "failed"
 CODE_DIGITS: Final = 20
-MAX_NAME_CHARS: Final = 60
 
 
 def _ok(label: str = "Continue") -> Button:
@@ -82,11 +79,7 @@ def enter_code(text: str) -> Screen:
 
 def choose_file(title: str, files: Sequence[FoundFile]) -> Screen:
     """Files of one kind: their names are whoever's wrote them."""
-    choices = tuple(
-        Choice(f"{FILE}{number}", untrusted(file.name, MAX_NAME_CHARS))
-        for number, file in enumerate(files)
-    )
-    return Screen(id="choose-file", title=title, items=(ChoiceList(choices),), buttons=(back(),))
+    return Screen(id="choose-file", title=title, items=(file_choices(files),), buttons=(back(),))
 
 
 def confirm_seed(fingerprint: str) -> Screen:

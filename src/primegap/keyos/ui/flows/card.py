@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from primegap.keyos.api import security
-from primegap.keyos.card import find_on_card, read_from_card, save_to_card
+from primegap.keyos.card import chosen_file, find_on_card, read_from_card, save_to_card
 from primegap.keyos.errors import KeyosError
 from primegap.keyos.ui import screens, screens_card
 from primegap.keyos.ui.flows.context import reason
@@ -63,9 +63,7 @@ async def choose_file(ui: Context, title: str, files: list[FoundFile]) -> FoundF
         await ui.tell("Nothing found", "The card holds no such file.")
         return None
     choice = await ui.press(screens_card.choose_file(title, files))
-    if not choice.startswith(screens_card.FILE):
-        return None
-    return files[int(choice.removeprefix(screens_card.FILE))]
+    return chosen_file(files, choice)
 
 
 async def restore(ui: Context) -> bool:
