@@ -6,6 +6,8 @@ import asyncio
 import os
 import shutil
 import subprocess
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from primegap.keyos.api import security
 from primegap.keyos.core.builtin import builtin_table
 from primegap.keyos.errors import RequestError, Status
 from primegap.keyos.frame import Caller, Trust
+from primegap.keyos.process import Process
 
 __all__ = ["quick_pin"]
 
@@ -35,19 +38,29 @@ def test_every_message_of_the_card_is_granted_by_the_person() -> None:
     assert {rule.group for rule in access.values()} == {"file-system.airlock-files"}
 
 
-@pytest.mark.usefixtures("quick_pin")
-async def test_an_app_works_on_the_card_while_the_device_is_unlocked(tmp_path: Path) -> None:
-    store_seed(tmp_path)
-    async with bench(tmp_path, puppets=("ui", "airlock")) as device:
+@asynccontextmanager
+async def card_of_a_device(
+    folder: Path,
+) -> AsyncIterator[tuple[Process, Process, Callable[[Any], Coroutine[Any, Any, Any]]]]:
+    """A locked device whose screen and card service the test plays, and calls of an app."""
+    store_seed(folder)
+    async with bench(folder, puppets=("ui", "airlock")) as device:
         ui = await device.puppet("ui")
         device.start("airlock")
         process = await device.puppet("airlock")
         service = AirlockService(process)
         service.prepare()
-        service.prepare()
+        service.prepare()  # what is there already stays
 
         async def call(request: Any) -> Any:
             return await process._handlers[request.message_id][1](CALLER, request)
+
+        yield ui, process, call
+
+
+@pytest.mark.usefixtures("quick_pin")
+async def test_an_app_works_on_the_card_while_the_device_is_unlocked(tmp_path: Path) -> None:
+    async with card_of_a_device(tmp_path) as (ui, _, call):
 
         async def refused(request: Any) -> Status:
             with pytest.raises(RequestError) as error:
@@ -93,17 +106,7 @@ async def test_an_app_works_on_the_card_while_the_device_is_unlocked(tmp_path: P
 @pytest.mark.usefixtures("quick_pin")
 async def test_a_card_that_a_computer_has_is_left_alone(tmp_path: Path) -> None:
     """Lent, not one byte of it is touched by the device; the loan outlives the process."""
-    store_seed(tmp_path)
-    async with bench(tmp_path, puppets=("ui", "airlock")) as device:
-        ui = await device.puppet("ui")
-        device.start("airlock")
-        process = await device.puppet("airlock")
-        service = AirlockService(process)
-        service.prepare()
-
-        async def call(request: Any) -> Any:
-            return await process._handlers[request.message_id][1](CALLER, request)
-
+    async with card_of_a_device(tmp_path) as (ui, process, call):
         await ui.call(security.Login(PIN))
         await call(api.WriteCardFile("ours.psbt", b"1"))
         image = tmp_path / "airlock" / IMAGE
