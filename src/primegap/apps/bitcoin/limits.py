@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from primegap.apps.bitcoin import screens_limits
 from primegap.apps.bitcoin.guard import RecordPutBackError, facts_of_policy
+from primegap.apps.bitcoin.screens import saved
 from primegap.bitcoin.errors import BitcoinError
 from primegap.bitcoin.policy import Policy, PolicyFormatError, SetPolicy
 from primegap.keyos.api import airlock, security, ui
@@ -94,7 +95,7 @@ class Limits:
             case screens_limits.CARD:
                 data = await self._guard.export()
                 await self._process.call(airlock.WriteCardFile(LOG_FILE, data))
-                await self._screen.present(screens_limits.written(LOG_FILE))
+                await self._screen.present(saved([LOG_FILE]))
 
     async def _show(self, data: bytes) -> None:
         from primegap.airgap import DENSITIES, Animation, bytes_to_ur

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from primegap.apps.bitcoin import screens_messages as screens
 from primegap.apps.bitcoin.guard import asker
-from primegap.apps.bitcoin.screens_limits import written
+from primegap.apps.bitcoin.screens import saved
 from primegap.bitcoin.accounts import AddressMatch, Keychain
 from primegap.bitcoin.errors import BitcoinError
 from primegap.bitcoin.psbt_fields import HARDENED
@@ -71,7 +71,7 @@ class Messages:
                 if signed is not None:
                     data = signed.armoured().encode()
                     await self._process.call(airlock.WriteCardFile(ANSWER_FILE, data))
-                    await self._screen.present(written(ANSWER_FILE))
+                    await self._screen.present(saved([ANSWER_FILE]))
 
     # -- the companion --------------------------------------------------------------------------
 

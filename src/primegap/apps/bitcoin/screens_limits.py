@@ -181,16 +181,6 @@ def log_code(part: str, min_version: int) -> Screen:
     )
 
 
-def written(name: str) -> Screen:
-    """A file is on the card."""
-    return Screen(
-        id="written",
-        title="On the card",
-        items=(Icon("check"), Row("File", name)),
-        buttons=(Button(OK, "OK", style=ButtonStyle.PRIMARY),),
-    )
-
-
 def second_question(amount: int, account: Account) -> Screen:
     """Ask again about a large payment."""
     return _confirmation(
