@@ -198,7 +198,12 @@ def written(item: Item) -> list[str]:
             done = item.fraction
             return [shown(item.label), "" if done is None else f"{int(done * 100)} %"]
         case Keypad():
-            keys = {"pin": "1234567890", "dice": "123456", "words": "qwertyuiopasdfghjklzxcvbnm"}
+            keys = {
+                "pin": "1234567890",
+                "code": "1234567890",
+                "dice": "123456",
+                "words": "qwertyuiopasdfghjklzxcvbnm",
+            }
             return [keys[item.purpose.value]]
         case Icon() | Spacer():
             return []
