@@ -26,8 +26,7 @@ from primegap.keyos.between.certificate import (
 from primegap.keyos.between.channel import CalleeChannel, CallerChannel
 from primegap.keyos.between.handshake import ChannelKey, Opening, Peer, accept
 from primegap.keyos.errors import ChannelBrokenError, ChannelUseError, RequestError, Status
-from primegap.keyos.frame import Caller, Trust
-from primegap.keyos.manifest import OPEN_CHANNEL
+from primegap.keyos.frame import OPEN_CHANNEL, Caller, Trust
 
 SERVER = "app/clock"
 CODES = Peer(b"codes".ljust(16, b"\0"), 7)

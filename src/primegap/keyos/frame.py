@@ -18,6 +18,11 @@ import struct
 from dataclasses import dataclass
 from typing import Final
 
+APP_SERVERS: Final = "app/"
+"""Servers of apps: messages to them travel signed and encrypted from app to app."""
+OPEN_CHANNEL: Final = 0
+"""Message id by which a channel between apps is opened: every `app/` server has it, and whoever may
+send any message to the server may send it."""
 FRAME_VERSION: Final = 1
 HEADER: Final = struct.Struct(">BBHIQ4QIB11s")
 CALLER: Final = struct.Struct(">16sQB7s")

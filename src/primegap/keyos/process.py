@@ -16,7 +16,6 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from primegap.keyos.api.core import LaunchApp
 from primegap.keyos.channel import Channel, close_fds, read_object, split_payload
 from primegap.keyos.errors import (
     ChannelBrokenError,
@@ -26,9 +25,11 @@ from primegap.keyos.errors import (
     Status,
 )
 from primegap.keyos.frame import (
+    APP_SERVERS,
     CALLER,
     DEFAULT_OBJECT_BYTES,
     MAX_LOG_LINE,
+    OPEN_CHANNEL,
     Caller,
     Frame,
     Kind,
@@ -38,7 +39,6 @@ from primegap.keyos.frame import (
     parse_connected,
     parse_frame_untrusted,
 )
-from primegap.keyos.manifest.schema import APP_SERVERS, OPEN_CHANNEL
 from primegap.keyos.messages import Message, Request, decode_message_untrusted, encode_message
 
 if TYPE_CHECKING:
@@ -305,6 +305,8 @@ class Process:
         Raises:
             RequestError: core refuses (see `LaunchApp`).
         """
+        from primegap.keyos.api.core import LaunchApp  # of one role only
+
         connection = await self.connect(LaunchApp.server)
         words = (int.from_bytes(app_id[:8], "big"), int.from_bytes(app_id[8:], "big"), 0, 0)
         _, fds = await connection.call_raw(LaunchApp.message_id, image, words=words)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from primegap.keyos.between.certificate import Side
 from primegap.keyos.between.handshake import ChannelKey, Opening, Peer
 from primegap.keyos.errors import ChannelBrokenError, RequestError, Status
-from primegap.keyos.manifest.schema import OPEN_CHANNEL
+from primegap.keyos.frame import OPEN_CHANNEL
 
 if TYPE_CHECKING:
     from primegap.keyos.between.channel import CallerChannel

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 from primegap.keyos.manifest.catalogue import CATALOGUE, Access, Approval, Signature, Subgroup
 from primegap.keyos.manifest.schema import (
-    APP_SERVERS,
-    OPEN_CHANNEL,
     Manifest,
     parse_manifest_untrusted,
 )
 from primegap.keyos.manifest.table import PermissionTable, Row, Verdict
 
 __all__ = [
-    "APP_SERVERS",
     "CATALOGUE",
-    "OPEN_CHANNEL",
     "Access",
     "Approval",
     "Manifest",

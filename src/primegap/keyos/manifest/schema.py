@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from primegap.keyos.errors import ManifestError
-from primegap.keyos.frame import MAX_OBJECT_BYTES
+from primegap.keyos.frame import APP_SERVERS, MAX_OBJECT_BYTES, OPEN_CHANNEL
 from primegap.keyos.manifest.catalogue import CATALOGUE, PRIVATE, Access, Approval, Signature
 
 MAX_MANIFEST_BYTES: Final = 128 << 10
@@ -19,11 +19,6 @@ SERVER_NAME: Final = re.compile(r"[a-z]{2,8}/[a-z][a-z0-9-]{1,23}")
 MESSAGE_NAME: Final = re.compile(r"[A-Z][A-Za-z0-9]{1,47}")
 ROLE_NAME: Final = re.compile(r"[a-z][a-z0-9-]{1,23}")
 ENTRY: Final = re.compile(r"[a-z_][a-z0-9_.]*:[a-z_][a-z0-9_]*")
-APP_SERVERS: Final = "app/"
-"""Servers of apps: messages to them travel signed and encrypted from app to app."""
-OPEN_CHANNEL: Final = 0
-"""Message id by which a channel between apps is opened: every `app/` server has it, and whoever may
-send any message to the server may send it."""
 PROFILES: Final = ("app", "service", "radio", "panel")
 SWITCHES: Final = ("bluetooth", "nfc", "usb", "camera")
 "Switches of the device (keyos-model, 8.3)."

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from primegap.keyos.errors import ManifestError
-from primegap.keyos.frame import DEFAULT_OBJECT_BYTES, Trust
+from primegap.keyos.frame import APP_SERVERS, DEFAULT_OBJECT_BYTES, OPEN_CHANNEL, Trust
 from primegap.keyos.manifest.catalogue import Access, Approval, Signature
-from primegap.keyos.manifest.schema import APP_SERVERS, OPEN_CHANNEL
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
