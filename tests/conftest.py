@@ -8,16 +8,25 @@ if TYPE_CHECKING:
     import pytest
 
 LONGEST_FIRST: Final = (
+    "e2e/test_walking_bad_input",
+    "e2e/test_browser_pages",
     "e2e/test_walking_kills",
+    "adversary/",
+    "e2e/test_trust_device",
     "e2e/test_walking_hostile",
+    "unit/test_trust_pairing",
+    "unit/test_apps_service",
     "guarantees/test_secrets",
     "guarantees/test_kills",
-    "e2e/test_walking_bad_input",
-    "guarantees/",
     "e2e/",
-    "adversary/",
+    "guarantees/",
+    "interop/test_radio_processes",
     "unit/test_trust",
+    "unit/test_device_switches",
+    "unit/test_core_model",
+    "property/test_screen_properties",
     "meta/",
+    "interop/",
 )
 "Files in the order in which workers take them, so that none works alone in the end."
 
